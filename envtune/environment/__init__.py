@@ -1,0 +1,41 @@
+"""The environment: a task as a conversation, with tools that run and replies that are scored.
+
+reply.py       the reply format: prompt text, parser, its complaints
+prompt.py      every message that the environment writes
+executor.py    executing a call on BFCL's API objects, without eval
+gold.py        the ground truth's results and states; the two checks; a turn's score
+hints.py       actionable feedback on failures
+episode.py     the conversation and its rules
+trajectory.py  what happened, frozen
+"""
+
+from envtune.environment.episode import Episode, Step
+from envtune.environment.executor import ApiState, CallResult, call_text
+from envtune.environment.reply import (
+    Reply,
+    ReplyKind,
+    ToolCall,
+    format_instructions,
+    parse_reply,
+    render_reply,
+)
+from envtune.environment.trajectory import ReplyRecord, StopReason, Trajectory, TurnEnd, TurnRecord
+
+__all__ = [
+    "ApiState",
+    "CallResult",
+    "Episode",
+    "Reply",
+    "ReplyKind",
+    "ReplyRecord",
+    "Step",
+    "StopReason",
+    "ToolCall",
+    "Trajectory",
+    "TurnEnd",
+    "TurnRecord",
+    "call_text",
+    "format_instructions",
+    "parse_reply",
+    "render_reply",
+]

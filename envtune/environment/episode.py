@@ -1,0 +1,206 @@
+"""One conversation with the environment: replies in, messages and scores out.
+
+    episode = Episode(task)
+    messages = episode.start()
+    while not episode.done:
+        step = episode.step(model(messages))
+        messages += [...the reply..., *step.messages]
+    episode.trajectory
+
+An episode owns its API objects and is used once; dropping it frees everything. It knows nothing of tokens: whoever
+drives it keeps the token budget and calls `finish` when that is used up.
+
+Two sets of rules, because training and BFCL's evaluation differ (reproduce/README.md has the table):
+  training  at most 5 replies a turn that are not answers, then the turn is forced to end; an ill-formed reply is told
+            what is wrong with it; only tools on offer can be called; a call in a turn that cannot be done is not
+            executed, ends the turn and scores 0.
+  bfcl      BFCL's own loop: a turn ends with the first reply that has nothing to execute; held-out tools do run; the
+            impossible turn is like any other; after more than 20 executed steps in a turn the whole entry is over.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from envtune.environment import prompt
+from envtune.environment.executor import ERROR_PREFIX, ApiState, CallResult, call_text
+from envtune.environment.gold import gold_turns, turn_score
+from envtune.environment.hints import hint_for
+from envtune.environment.prompt import Message
+from envtune.environment.reply import Reply, ReplyKind, ToolCall, parse_reply
+from envtune.environment.trajectory import ReplyRecord, StopReason, Trajectory, TurnEnd, TurnRecord
+from envtune.errors import EnvtuneError
+from envtune.tasks import Task
+
+FEEDBACK = ("standard", "augmented")
+RULES = ("training", "bfcl")
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one reply led to.
+
+    messages: to append to the conversation after the reply (empty when the episode is over); done: the episode is
+    over; kind: what the reply was; turn_score: 0 or 1 when the reply ended a turn, else None; results: one for each
+    call that was executed.
+    """
+
+    messages: tuple[Message, ...]
+    done: bool
+    kind: ReplyKind
+    turn_score: int | None
+    results: tuple[CallResult, ...] = ()
+
+
+class Episode:
+    """A conversation over one task.
+
+    feedback: "standard" (BFCL's results as they are) or "augmented" (with hints on failures).
+    max_steps_per_turn: replies in one turn that are not answers; 5 in training, 20 in BFCL's evaluation.
+    rules: "training" or "bfcl", as above.
+    """
+
+    def __init__(
+        self, task: Task, feedback: str = "standard", max_steps_per_turn: int = 5, rules: str = "training"
+    ) -> None:
+        if feedback not in FEEDBACK:
+            raise EnvtuneError(f"unknown feedback {feedback!r}; choose one of: {', '.join(FEEDBACK)}")
+        if rules not in RULES:
+            raise EnvtuneError(f"unknown rules {rules!r}; choose one of: {', '.join(RULES)}")
+        if max_steps_per_turn < 1:
+            raise EnvtuneError(f"max_steps_per_turn must be at least 1, not {max_steps_per_turn}")
+        self.task = task
+        self.feedback = feedback
+        self.rules = rules
+        self.max_steps_per_turn = max_steps_per_turn
+        self._gold = gold_turns(task)
+        self._api = ApiState(task)
+        self._started = False
+        self._stop: StopReason | None = None
+        self._turn = 0
+        self._turns: list[TurnRecord] = []
+        self._replies: list[ReplyRecord] = []
+        self._steps = 0
+        self._results: list[str] = []  # of every executed call so far, for the response check
+
+    @property
+    def done(self) -> bool:
+        """Whether the episode is over."""
+        return self._stop is not None
+
+    @property
+    def turn(self) -> int:
+        """Index of the current user turn, from 0."""
+        return self._turn
+
+    @property
+    def trajectory(self) -> Trajectory:
+        """All that happened so far. Turns not reached score 0."""
+        turns = list(self._turns)
+        if self._replies:
+            turns.append(TurnRecord(tuple(self._replies), 0, TurnEnd.NOT_REACHED))
+        turns += [TurnRecord((), 0, TurnEnd.NOT_REACHED)] * (len(self._gold) - len(turns))
+        return Trajectory(
+            task_id=self.task.id,
+            task_hash=self.task.content_hash,
+            category=self.task.category,
+            release=self.task.release,
+            feedback=self.feedback,
+            rules=self.rules,
+            turns=tuple(turns),
+            stop_reason=self._stop or StopReason.ABORTED,
+        )
+
+    def start(self) -> list[Message]:
+        """The messages that open the conversation: the system prompt and the first request."""
+        self._started = True
+        system = {"role": "system", "content": prompt.system_prompt(self.task.tools_on_offer(0))}
+        return [system, prompt.message(prompt.request(self.task, 0))]
+
+    def step(self, reply: str) -> Step:
+        """Take the model's reply. Any text is fine: what is wrong with it is told to the model, not raised."""
+        if not self._started or self.done:
+            raise RuntimeError("step() goes between start() and the end of the episode")
+        parsed = parse_reply(reply)
+        if self.rules == "bfcl":
+            return self._step_bfcl(reply, parsed)
+        return self._step_training(reply, parsed)
+
+    def finish(self, reason: StopReason = StopReason.OVER_BUDGET) -> None:
+        """End the episode now. The current turn and those not reached score 0. Nothing happens when it is over."""
+        if not self.done:
+            self._stop = reason
+
+    # ---- the two sets of rules
+
+    def _step_training(self, reply: str, parsed: Reply) -> Step:
+        if parsed.kind is ReplyKind.ANSWER:
+            self._replies.append(ReplyRecord(reply, parsed.kind))
+            return self._end_turn(parsed.kind, TurnEnd.ANSWER, "")
+        self._steps += 1
+        if parsed.kind is ReplyKind.ILL_FORMED:
+            self._replies.append(ReplyRecord(reply, parsed.kind, error=parsed.error))
+            text, results = prompt.ill_formed(parsed.error), ()
+        elif not self._gold[self._turn].results:
+            self._replies.append(ReplyRecord(reply, parsed.kind, calls=tuple(map(call_text, parsed.calls))))
+            return self._end_turn(parsed.kind, TurnEnd.IMPOSSIBLE_CALL, prompt.closed("", impossible=True))
+        else:
+            text, results = self._execute(reply, parsed, checked=True)
+        if self._steps >= self.max_steps_per_turn:
+            said = text if results else ""  # no use in explaining the format of a turn that is over
+            return self._end_turn(parsed.kind, TurnEnd.STEP_LIMIT, prompt.closed(said, impossible=False), results)
+        if results:
+            text = prompt.go_on(text)
+        return Step((prompt.message(text),), False, parsed.kind, None, results)
+
+    def _step_bfcl(self, reply: str, parsed: Reply) -> Step:
+        if parsed.kind is not ReplyKind.TOOL_CALL:
+            self._replies.append(ReplyRecord(reply, parsed.kind, error=parsed.error))
+            end = TurnEnd.ANSWER if parsed.kind is ReplyKind.ANSWER else TurnEnd.ILL_FORMED
+            return self._end_turn(parsed.kind, end, "")
+        text, results = self._execute(reply, parsed, checked=False)
+        self._steps += 1
+        # Upstream counts after executing and compares with ">", so a limit of 20 lets 21 steps run.
+        if self._steps > self.max_steps_per_turn:
+            self._turns.append(TurnRecord(tuple(self._replies), 0, TurnEnd.STEP_LIMIT))
+            self._replies = []
+            self._stop = StopReason.FORCE_QUIT
+            return Step((), True, parsed.kind, 0, results)
+        return Step((prompt.message(prompt.go_on(text)),), False, parsed.kind, None, results)
+
+    # ---- what both share
+
+    def _execute(self, reply: str, parsed: Reply, checked: bool) -> tuple[str, tuple[CallResult, ...]]:
+        """Run the reply's calls in order, note them, and give the text of their results and hints."""
+        on_offer = {str(tool["name"]) for tool in self.task.tools_on_offer(self._turn)}
+        results = [self._run(call, on_offer if checked else None) for call in parsed.calls]
+        self._results += [result.text for result in results]
+        hints = [""] * len(results)
+        if self.feedback == "augmented":
+            hints = [hint_for(call, result, on_offer) for call, result in zip(parsed.calls, results, strict=True)]
+        calls = tuple(result.call for result in results)
+        self._replies.append(ReplyRecord(reply, parsed.kind, calls, tuple(results), tuple(hints)))
+        return prompt.results(results, hints), tuple(results)
+
+    def _run(self, call: ToolCall, on_offer: set[str] | None) -> CallResult:
+        if on_offer is not None and call.name not in on_offer:
+            # the words of BFCL's executor for a tool that does not exist, which is what this is to the model
+            text = f"{ERROR_PREFIX}name '{call.name}' is not defined"
+            return CallResult(call_text(call), text, raised=True, error=True)
+        return self._api.call(call)
+
+    def _end_turn(self, kind: ReplyKind, end: TurnEnd, text: str, results: tuple[CallResult, ...] = ()) -> Step:
+        """Score the turn and open the next one, after `text` where there is something to say of this one."""
+        called = any(reply.calls for reply in self._replies)
+        score = turn_score(self._api, called, self._results, self._gold[self._turn])
+        if not self._gold[self._turn].results and end is TurnEnd.STEP_LIMIT:
+            score = 0  # such a turn is right when the model answers without calling, and here it never answered
+        self._turns.append(TurnRecord(tuple(self._replies), score, end))
+        self._replies, self._steps = [], 0
+        self._turn += 1
+        if self._turn == len(self._gold):
+            self._stop = StopReason.COMPLETED
+            return Step((), True, kind, score, results)
+        request = prompt.request(self.task, self._turn)
+        message = prompt.message(f"{text}\n\n{request}" if text else request)
+        return Step((message,), False, kind, score, results)

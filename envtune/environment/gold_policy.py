@@ -1,0 +1,45 @@
+"""The policy that replies with the ground truth: what validation, the scripted endpoint and the tests play."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import inspect
+from collections.abc import Iterator
+
+from envtune.bfcl import load_api_classes
+from envtune.environment.reply import ToolCall, render_reply
+from envtune.tasks import Task
+
+
+@functools.lru_cache(maxsize=1024)
+def gold_calls(task: Task) -> tuple[tuple[ToolCall, ...], ...]:
+    """The ground truth's calls, turn by turn, as the JSON calls that a model would make (arguments by name)."""
+    return tuple(tuple(_as_tool_call(task, call) for call in turn) for turn in task.ground_truth)
+
+
+def gold_replies(task: Task) -> Iterator[str]:
+    """Replies that play the task perfectly: in each turn one reply with all its calls (none when it has none), then
+    an answer."""
+    for calls in gold_calls(task):
+        if calls:
+            yield render_reply("Call what is needed.", calls=calls)
+        yield render_reply("Nothing is left to call.", answer="Done.")
+
+
+def _as_tool_call(task: Task, call: str) -> ToolCall:
+    node = ast.parse(call, mode="eval").body
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
+        raise ValueError(f"{task.id}: ground truth is not a plain call: {call}")
+    name = node.func.id
+    values = [ast.literal_eval(argument) for argument in node.args]
+    arguments = dict(zip(_parameters(task, name)[: len(values)], values, strict=True))
+    arguments |= {str(argument.arg): ast.literal_eval(argument.value) for argument in node.keywords}
+    return ToolCall(name, arguments)
+
+
+def _parameters(task: Task, tool: str) -> list[str]:
+    """Names of a tool's parameters, in order (some ground truths pass arguments by position)."""
+    classes = load_api_classes(task.release)
+    owner = next(name for name in task.involved_classes if tool in classes.methods[name])
+    return list(inspect.signature(getattr(classes.classes[owner], tool)).parameters)[1:]

@@ -1,0 +1,93 @@
+"""Every message that the environment writes, in one place.
+
+All of them go out with the role "user" (the system prompt aside): chat templates differ in what they do with a
+"tool" role, and a plain user message is the same for every model.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from envtune.bfcl import get_release
+from envtune.environment.executor import CallResult
+from envtune.environment.reply import format_instructions
+from envtune.tasks import Task
+
+Message = dict[str, str]
+
+_ROLE = (
+    "You are an assistant that fulfils a user's requests by calling tools. The user makes one request after another. "
+    "For each of them call the tools that it needs, in as many steps as it takes, then answer. When no tool on offer "
+    "can do what is asked, or a value is missing that you cannot find out with a tool, do not call: say so in your "
+    "answer."
+)
+_GO_ON = "If the request is fulfilled, reply with <answer>. If not, call the next tools."
+_FORCED = "This request took too many steps and is closed."
+_IMPOSSIBLE = "Nothing was called: this request cannot be fulfilled with the tools and values at hand. It is closed."
+
+
+def compact_json(value: Any) -> str:
+    """JSON without spaces: tool docs take up to twice the room with them."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def system_prompt(tools: Iterable[Mapping[str, Any]]) -> str:
+    """The system message: the role, the reply format, and the docs of the tools on offer, one JSON object a line."""
+    docs = "\n".join(compact_json(tool) for tool in tools)
+    return f"{_ROLE}\n\n{format_instructions()}\n\nTools:\n{docs}"
+
+
+def request(task: Task, turn: int) -> str:
+    """What the user says in a turn. At the turn that reveals held-out tools: their docs and BFCL's own sentence."""
+    names = task.held_out.get(turn, ())
+    said = "\n".join(message["content"] for message in task.question[turn])
+    if not names:
+        return said
+    docs = "\n".join(compact_json(tool) for tool in task.tools if tool["name"] in names)
+    return f"{docs}\n{said or reveal_sentence(task.release)}"
+
+
+def results(calls: Sequence[CallResult], hints: Sequence[str]) -> str:
+    """The results of a reply's calls, in order, each with its hint where there is one."""
+    lines = ["Tool results:"]
+    for call, hint in zip(calls, hints, strict=True):
+        lines.append(f"{call.call.split('(', 1)[0]}: {call.text}")
+        if hint:
+            lines.append(f"Hint: {hint}")
+    return "\n".join(lines)
+
+
+def go_on(body: str) -> str:
+    """After results: what to do next."""
+    return f"{body}\n{_GO_ON}"
+
+
+def ill_formed(error: str) -> str:
+    """The answer to a reply that is not in the format."""
+    return f"Your reply is not in the required format. {error}\n{format_instructions()}"
+
+
+def closed(body: str, impossible: bool) -> str:
+    """A turn that was forced to end, after whatever there is still to say of it."""
+    notice = _IMPOSSIBLE if impossible else _FORCED
+    return f"{body}\n{notice}" if body else notice
+
+
+def message(text: str) -> Message:
+    """A user message. Lone surrogates (a model can write them as JSON escapes) are replaced: no tokenizer takes them."""
+    return {"role": "user", "content": text.encode("utf-8", "replace").decode("utf-8")}
+
+
+@functools.cache
+def reveal_sentence(release: str) -> str:
+    """BFCL's own words for "held-out tools are now on offer", read from the release's constants as data."""
+    wanted = "DEFAULT_USER_PROMPT_FOR_ADDITIONAL_FUNCTION_FC"
+    source = (get_release(release).folder() / "constants" / "default_prompts.py").read_text(encoding="utf-8")
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == [wanted]:
+            return str(ast.literal_eval(node.value))
+    raise LookupError(f"{wanted} is not in BFCL release {release!r}")

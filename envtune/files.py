@@ -1,0 +1,101 @@
+"""Files: written whole or not at all, read line by line with the line's number in every complaint."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import hashlib
+import io
+import json
+import os
+import threading
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from envtune.errors import EnvtuneError
+
+
+def cache_dir() -> Path:
+    """Folder for what is fetched once (wheels, unpacked releases): `ENVTUNE_CACHE`, or ~/.cache/envtune."""
+    return Path(os.environ.get("ENVTUNE_CACHE") or Path.home() / ".cache" / "envtune")
+
+
+@contextlib.contextmanager
+def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[Any]]:
+    """Open a temporary file beside `path` and rename it over `path` when the block ends without an error.
+
+    A reader never sees half a file, and an error leaves the old one as it was. `mode` is "w" (UTF-8) or "wb".
+    A name ending in .gz is compressed, without a time stamp, so that equal content gives equal bytes.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise EnvtuneError(f"{path}: is a folder; name a file to write")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp"
+    try:
+        with open(temporary, "wb") as raw:
+            with _encoded(raw, compressed=path.suffix == ".gz", text="b" not in mode) as stream:
+                yield stream
+            raw.flush()
+            os.fsync(raw.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def _encoded(raw: IO[bytes], compressed: bool, text: bool) -> Iterator[IO[Any]]:
+    """The stream to write to on top of the raw file; leaving the block flushes it and leaves `raw` open."""
+    stream: Any = gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) if compressed else raw
+    writer = io.TextIOWrapper(stream, encoding="utf-8") if text else None
+    yield writer or stream
+    if writer:
+        writer.detach()  # flushes; closing it would close `raw` before its fsync
+    if compressed:
+        stream.close()
+
+
+def read_jsonl(path: str | os.PathLike[str]) -> Iterator[tuple[int, Any]]:
+    """Yield (line number from 1, parsed value) for each non-blank line of a JSON Lines file (.gz or plain).
+
+    Raises EnvtuneError, naming the line, where a line is not JSON or the file cannot be read.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise EnvtuneError(f"{path}: there is no such file; check the path")
+    number = 0
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as stream:
+            for number, line in enumerate(stream, start=1):
+                if line.strip():
+                    yield number, _parse_line(path, number, line.strip())
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise EnvtuneError(f"{path}: cannot be read after line {number}: {error}") from error
+
+
+def _parse_line(path: Path, number: int, line: str) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise EnvtuneError(f"{path}, line {number}: not valid JSON ({error}); mend or remove that line") from error
+
+
+def write_jsonl(path: str | os.PathLike[str], rows: Iterable[Any]) -> None:
+    """Write one JSON value a line, the whole file or nothing; compressed when the name ends in .gz."""
+    with atomic_write(path) as stream:
+        for row in rows:
+            stream.write(json.dumps(row) + "\n")
+
+
+def sha256_file(path: str | os.PathLike[str]) -> str:
+    """Hex SHA-256 of a file's bytes."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def sha256_json(value: Any) -> str:
+    """Hex SHA-256 of a value's canonical JSON (sorted keys, no spaces, UTF-8)."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
