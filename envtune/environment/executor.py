@@ -103,7 +103,8 @@ class ApiState:
             # between them goes, and a tool's name there gets the instance's in front. Results must agree, so
             # the same is done here.
             qualified = _NAME_BEFORE_PARENTHESIS.sub(self._qualify, call)
-            value = self._evaluate(ast.parse(qualified, filename="<string>", mode="eval").body)
+            tree = ast.parse(qualified.lstrip(" \t"), filename="<string>", mode="eval")  # as `eval` strips
+            value = self._evaluate(tree.body)
             if type(value) is dict:
                 try:
                     text = json.dumps(value)

@@ -19,7 +19,7 @@ from envtune.tasks import find_task
 
 ORACLE = Path(__file__).parent.parent / "helpers" / "bfcl_results.py"
 CALLS = [
-    "ls()", "cd(folder='document')", "cd('document')", "pwd()", "cd(folder='nowhere')", "cd()", "cd(folder='a', x=1)",
+    "ls()", " \tpwd()", "pwd()\n", "\npwd()", "cd(folder='document')", "cd('document')", "pwd()", "cd(folder='nowhere')", "cd()", "cd(folder='a', x=1)",
     "ls(a=True)", "mkdir(dir_name='temp')", "mkdir(dir_name='temp')", "touch(file_name='a/b')", "sort(3)", "unknown(x=1)",
     "cd(folder=document)", "cd(folder='x'", "1 +", "", "cd folder", "echo(content='see ls (x) or \"q\"', file_name='n.txt')",
     "cat(file_name='n.txt')", "echo(content='a\\n (b)', file_name='m.txt')", "cat(file_name='m.txt')", "[ls(), pwd()]",
