@@ -1,0 +1,54 @@
+"""Processes of a run: started together, and gone together.
+
+verl starts Ray, and Ray and vLLM start more processes, some of which outlive a driver that is killed. All inherit a
+variable that names the stage's folder, by which they are found again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+import psutil
+
+_MARK = "ENVTUNE_STAGE_DIR"
+
+
+@contextlib.contextmanager
+def watched(
+    command: Sequence[str], environment: Mapping[str, str], log: IO[bytes], folder: Path
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a command whose output goes to `log`. On leaving, also by an error, nothing that it started is left."""
+    process = subprocess.Popen(
+        command,
+        env={**environment, _MARK: str(folder)},
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        cwd=folder,
+        start_new_session=True,  # an interrupt reaches us first, and we end it in order
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=20)
+        kill_marked(folder)
+        process.wait()
+
+
+def kill_marked(folder: Path) -> int:
+    """Kill every process that belongs to a run in `folder`; gives how many there were."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.environ().get(_MARK) == str(folder):
+                process.kill()
+                found.append(process)
+    psutil.wait_procs(found, timeout=20)
+    return len(found)
