@@ -31,7 +31,7 @@ class ScriptedEngine:
         assert sampling_params["temperature"] == 1.0
         reply = self.replies[min(len(self.calls), len(self.replies) - 1)]
         if isinstance(reply, str):
-            reply = self.tokenizer.encode(reply, add_special_tokens=False) + [ChatTokens(self.tokenizer).end_id]
+            reply = [*self.tokenizer.encode(reply, add_special_tokens=False), ChatTokens(self.tokenizer).end_id]
         ids = reply[: sampling_params["max_tokens"]]
         version = 7 + len(self.calls) // 2
         self.calls.append({"request_id": request_id, "prompt_ids": prompt_ids, **sampling_params})
@@ -70,18 +70,25 @@ class Player:
         self.tokenizer = tokenizer
 
     def play(
-        self,
-        engine: Any,
-        spec: EpisodeSpec,
-        row: dict[str, Any] | None = None,
-        entry: str = "",
-        **rollout: Any,
+        self, engine: Any, spec: EpisodeSpec, row: dict[str, Any] | None = None, entry: str = "", **rollout: Any
     ) -> Any:
+        """The output of one episode."""
         return asyncio.run(self.episode(engine, spec, row, entry, **rollout))
 
     async def episode(
         self, engine: Any, spec: EpisodeSpec, row: dict[str, Any] | None = None, entry: str = "", **rollout: Any
     ) -> Any:
+        row = row or make_row(0, spec)
+        added_by_verl = {"raw_prompt": row["prompt"], "uid": "u", "index": 0, "global_steps": 3}
+        return await self.loop(engine, entry, **rollout).run(
+            {"temperature": 1.0, "logprobs": True}, session_id=0, **row, **added_by_verl
+        )
+
+    def loop(self, engine: Any, entry: str = "", **rollout: Any) -> Any:
+        """An agent loop, made as verl's worker makes one. Call it inside a running event loop.
+
+        entry: more of the YAML entry (", key: value"); rollout: changes to the rollout's configuration.
+        """
         import hydra
         from omegaconf import OmegaConf
         from verl.experimental.agent_loop.agent_loop import DictConfigWrap
@@ -90,7 +97,7 @@ class Player:
         config = OmegaConf.create(self.config)
         config.actor_rollout_ref.rollout.update(rollout)
         target = f"{{name: envtune, _target_: envtune.training.agent_loop.EnvtuneAgentLoop{entry}}}"
-        loop = hydra.utils.instantiate(
+        return hydra.utils.instantiate(
             config=OmegaConf.create(target),
             trainer_config=DictConfigWrap(config),
             server_manager=engine,
@@ -100,6 +107,3 @@ class Player:
             dataset_cls=RLHFDataset,
             data_config=DictConfigWrap(config.data),
         )
-        row = row or make_row(0, spec)
-        verl_s = {"raw_prompt": row["prompt"], "uid": "u", "session_id": 0, "index": 0, "global_steps": 3}
-        return await loop.run({"temperature": 1.0, "logprobs": True}, **row, **verl_s)
