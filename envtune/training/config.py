@@ -13,11 +13,14 @@ The result is validated by verl itself. Nothing here needs a GPU, Ray, or the mo
 from __future__ import annotations
 
 import contextlib
+import copy
+import functools
 import io
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -34,16 +37,14 @@ def compose(profile: Profile, stage: Stage, model: str | Path, train_rows: int) 
     model: the weights that it starts from; train_rows: rows of its data, from which the number of steps follows
     (verl drops an incomplete last batch of an epoch). Raises EnvtuneError on a key that verl does not have.
     """
-    config = _verl_defaults()
+    config = copy.deepcopy(_verl_defaults())
     paper = {setting.key: setting.value(stage.name) for setting in load_settings()}
     layers = (paper, _stage_keys(stage), _wiring(profile, stage, str(model)))
     for keys in (*layers, profile.verl, profile.stages.get(stage.name, {})):
         _apply(config, keys, profile)
     batch = OmegaConf.select(config, "data.train_batch_size")
     # verl 0.9.1 refuses a mini-batch larger than the train batch, or with dynamic batches pads to it and halves the loss
-    config.actor_rollout_ref.actor.ppo_mini_batch_size = min(
-        config.actor_rollout_ref.actor.ppo_mini_batch_size, batch
-    )
+    config.actor_rollout_ref.actor.ppo_mini_batch_size = min(config.actor_rollout_ref.actor.ppo_mini_batch_size, batch)
     if config.trainer.total_training_steps is None:
         config.trainer.total_training_steps = train_rows // batch * config.trainer.total_epochs
     if config.trainer.total_training_steps < 1:
@@ -54,18 +55,33 @@ def compose(profile: Profile, stage: Stage, model: str | Path, train_rows: int) 
 
 
 def validate(config: DictConfig) -> None:
-    """verl's own validation. Raises EnvtuneError with its words when it refuses the configuration."""
+    """verl's own validation, and what verl would find out only later. Raises EnvtuneError with the reason."""
     from verl.trainer.ppo.utils import need_critic, need_reference_policy
-    from verl.utils.config import validate_config
+    from verl.utils.config import omega_conf_to_dataclass, validate_config
 
     said = io.StringIO()  # it prints that all is well
     try:
         with contextlib.redirect_stdout(said):
-            validate_config(
-                config, use_reference_policy=need_reference_policy(config), use_critic=need_critic(config)
-            )
-    except (AssertionError, ValueError, TypeError, OmegaConfBaseException) as error:
+            validate_config(config, use_reference_policy=need_reference_policy(config), use_critic=need_critic(config))
+            # the objects that verl's processes make of these parts; each checks its own values
+            for part in ("algorithm", "actor_rollout_ref.rollout"):
+                omega_conf_to_dataclass(OmegaConf.select(config, part))
+    except (AssertionError, ValueError, TypeError, HydraException, OmegaConfBaseException) as error:
         raise EnvtuneError(f"verl refuses the configuration: {' '.join(str(error).split())}") from error
+    _check_lengths(config)
+
+
+def _check_lengths(config: DictConfig) -> None:
+    """What would come out only with the first long episode. Raises EnvtuneError."""
+    rollout, actor = config.actor_rollout_ref.rollout, config.actor_rollout_ref.actor
+    longest = config.data.max_prompt_length + config.data.max_response_length
+    if rollout.max_model_len is not None and longest > rollout.max_model_len:
+        raise EnvtuneError(
+            f"prompt and response may be {longest} tokens together, rollout.max_model_len is {rollout.max_model_len}"
+        )
+    fits = actor.ppo_max_token_len_per_gpu * actor.ulysses_sequence_parallel_size
+    if actor.use_dynamic_bsz and longest > fits:
+        raise EnvtuneError(f"an episode of {longest} tokens does not fit into an update's batch of {fits} tokens")
 
 
 def agent_loop_config(profile: Profile) -> list[dict[str, Any]]:
@@ -74,7 +90,9 @@ def agent_loop_config(profile: Profile) -> list[dict[str, Any]]:
     return [{"name": AGENT_NAME, "_target_": target, **profile.agent}]
 
 
+@functools.cache
 def _verl_defaults() -> DictConfig:
+    """verl's composed defaults; to be copied before use."""
     from hydra import compose as hydra_compose
     from hydra import initialize_config_module
     from hydra.core.global_hydra import GlobalHydra

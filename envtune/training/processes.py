@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
@@ -50,5 +51,13 @@ def kill_marked(folder: Path) -> int:
             if process.environ().get(_MARK) == str(folder):
                 process.kill()
                 found.append(process)
-    psutil.wait_procs(found, timeout=20)
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and any(map(_lives, found)):  # psutil's own wait would reap our children
+        time.sleep(0.1)
     return len(found)
+
+
+def _lives(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False

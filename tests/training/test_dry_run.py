@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import json
 import os
 import shutil
 from collections.abc import Mapping
@@ -17,7 +16,7 @@ from rich.console import Console
 from envtune.errors import EnvtuneError
 from envtune.profile import Profile, load_profile
 from envtune.training import cost
-from envtune.training.dry_run import Findings, check_stages, dry_run, stage_costs
+from envtune.training.dry_run import Findings, check_stages, dry_run, from_start_model, stage_costs
 from envtune.training.lock_check import check_lock
 from envtune.training.model_shape import HUB, ModelShape, shape_of
 from envtune.training.paper_settings import Setting, departures, load_settings, unexplained
@@ -56,9 +55,7 @@ def test_each_stage_starts_from_the_result_of_the_one_before(gpu: Profile, findi
 
 
 def test_what_departs_from_the_paper_is_known_and_has_reasons(gpu: Profile, findings: Findings) -> None:
-    from envtune.training.dry_run import _from_start_model
-
-    configs = _from_start_model(gpu, findings.configs)
+    configs = from_start_model(gpu, findings.configs)
     found = {entry.key.rpartition(".")[2]: (entry.stages, entry.paper, entry.ours) for entry in departures(configs)}
     assert found == {
         "ppo_mini_batch_size": (("stage1",), 32, 16),
@@ -100,8 +97,8 @@ def test_values_are_compared_by_what_they_mean(paper: object, ours: object, same
 @pytest.mark.parametrize(
     ("keys", "words"),
     [
-        ({"actor_rollout_ref__actor__loss_agg_mode": "by-eye"}, "verl refuses"),
-        ({"actor_rollout_ref__rollout__mode": "sync"}, "verl refuses actor_rollout_ref.rollout"),
+        ({"actor_rollout_ref__actor__loss_agg_mode": "by-eye"}, "Invalid loss_agg_mode: by-eye"),
+        ({"actor_rollout_ref__rollout__mode": "sync"}, "Rollout mode 'sync'"),
         ({"actor_rollout_ref__rollout__max_model_len": 16384}, "rollout.max_model_len is 16384"),
         ({"actor_rollout_ref__actor__ppo_max_token_len_per_gpu": 9000}, "does not fit into an update's batch"),
         ({"actor_rollout_ref__actor__lerning_rate": 1}, "verl has no setting"),
@@ -166,7 +163,7 @@ def test_the_lock_is_left_unchecked_without_a_package_index(tmp_path: Path) -> N
 
 
 def test_a_missing_lock_is_said() -> None:
-    with pytest.raises(EnvtuneError, match="requirements-tpu.txt is missing"):
+    with pytest.raises(EnvtuneError, match=r"requirements-tpu\.txt is missing"):
         check_lock("tpu")
 
 
@@ -195,4 +192,4 @@ def test_a_problem_makes_the_exit_code_one(tmp_path: Path, gpu: Profile) -> None
     wrong = changed(gpu, trainer__device="cpu", data__max_response_length=10**6)
     assert dry_run(wrong, Console(file=said, width=200)) == 1
     assert "4 problems" in said.getvalue()
-    assert json.dumps("stage4")[1:-1] in said.getvalue()
+    assert "Problem: stage4: prompt and response may be 1008192 tokens together" in said.getvalue()

@@ -1,0 +1,87 @@
+"""Checkpoints: a half-written one is never taken for a good one, and weights are handed over unrounded."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from envtune.errors import EnvtuneError
+from envtune.training.checkpoints import hand_over, newest_whole, repair, weights_sha256
+
+WEIGHTS = {"w": torch.tensor([1.0 + 2**-20, -3.0])}  # needs fp32: bf16 would round it to 1
+
+
+def write_checkpoint(folder: Path, step: int) -> Path:
+    """What verl leaves of a step on one worker."""
+    path = folder / f"global_step_{step}"
+    actor = path / "actor"
+    (actor / "huggingface").mkdir(parents=True)
+    for part in ("model", "optim", "extra_state"):
+        torch.save({"step": step}, actor / f"{part}_world_size_1_rank_0.pt")
+    save_file(WEIGHTS, actor / "huggingface" / "model.safetensors")
+    (actor / "huggingface" / "config.json").write_text('{"dtype": "bfloat16", "model_type": "llama"}')
+    torch.save({}, path / "data.pt")
+    (folder / "latest_checkpointed_iteration.txt").write_text(str(step))
+    return path
+
+
+def damage_missing_shard(path: Path) -> None:
+    (path / "actor" / "optim_world_size_1_rank_0.pt").unlink()
+
+
+def damage_cut_shard(path: Path) -> None:
+    shard = path / "actor" / "model_world_size_1_rank_0.pt"
+    shard.write_bytes(shard.read_bytes()[:-40])
+
+
+def damage_no_data(path: Path) -> None:
+    (path / "data.pt").unlink()
+
+
+def damage_no_model(path: Path) -> None:
+    shutil.rmtree(path / "actor" / "huggingface")
+
+
+@pytest.mark.parametrize("damage", [damage_missing_shard, damage_cut_shard, damage_no_data, damage_no_model])
+def test_a_half_written_checkpoint_does_not_count(tmp_path: Path, damage) -> None:
+    write_checkpoint(tmp_path, 5)
+    damage(write_checkpoint(tmp_path, 10))
+    assert newest_whole(tmp_path) == 5
+    assert repair(tmp_path) == 5
+    assert (tmp_path / "latest_checkpointed_iteration.txt").read_text() == "5"
+    assert not (tmp_path / "global_step_10").exists()
+
+
+def test_a_tracker_that_a_kill_left_empty_is_mended(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path, 5)
+    (tmp_path / "latest_checkpointed_iteration.txt").write_text("")
+    assert repair(tmp_path) == 5
+    assert (tmp_path / "latest_checkpointed_iteration.txt").read_text() == "5"
+
+
+def test_nothing_whole_means_from_the_start(tmp_path: Path) -> None:
+    damage_no_data(write_checkpoint(tmp_path, 5))
+    assert repair(tmp_path) == 0
+    assert list(tmp_path.iterdir()) == []
+    assert repair(tmp_path / "not there") == 0
+
+
+def test_weights_are_handed_over_in_fp32(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path / "checkpoints", 5)
+    hand_over(tmp_path / "checkpoints", 5, tmp_path / "model")
+    assert torch.equal(load_file(tmp_path / "model" / "model.safetensors")["w"], WEIGHTS["w"])
+    assert json.loads((tmp_path / "model" / "config.json").read_text()) == {"dtype": "float32", "model_type": "llama"}
+    assert weights_sha256(tmp_path / "model") is not None
+    assert weights_sha256("Qwen/Qwen2.5-7B-Instruct") is None
+
+
+def test_a_checkpoint_without_weights_says_what_to_set(tmp_path: Path) -> None:
+    damage_no_model(write_checkpoint(tmp_path / "checkpoints", 5))
+    with pytest.raises(EnvtuneError, match="hf_model"):
+        hand_over(tmp_path / "checkpoints", 5, tmp_path / "model")
+    assert not (tmp_path / "model").exists()

@@ -1,0 +1,126 @@
+"""Every stage of every profile composes, verl accepts it, and the paper's values are in it."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from envtune.curriculum import CURRICULUM, Stage
+from envtune.errors import EnvtuneError
+from envtune.profile import PROFILES, Profile, load_profile
+from envtune.training.config import agent_loop_config, compose, differing_keys, validate
+from envtune.training.paper_settings import departures, load_settings, unexplained
+
+ROWS = {"stage1": 75, "base": 100, "all": 400}
+
+
+@pytest.fixture(scope="module", params=sorted(path.stem for path in PROFILES.glob("*.yaml")))
+def profile(request: pytest.FixtureRequest) -> Profile:
+    return load_profile(request.param)
+
+
+@pytest.fixture(scope="module")
+def gpu() -> dict[str, object]:
+    loaded = load_profile("gpu")
+    return {stage.name: compose(loaded, stage, "Qwen/Qwen2.5-7B-Instruct", ROWS[stage.data]) for stage in CURRICULUM}
+
+
+@pytest.mark.parametrize("stage", CURRICULUM, ids=lambda stage: stage.name)
+def test_verl_accepts_every_stage(profile: Profile, stage: Stage) -> None:
+    rows = len(profile.tasks.ids(stage.data) or ()) or ROWS[stage.data]
+    validate(compose(profile, stage, "some/model", rows))
+
+
+def test_gpu_has_the_papers_settings_or_a_reason(gpu) -> None:
+    assert unexplained(gpu) == []
+    assert {departure.key for departure in departures(gpu)} == {
+        "actor_rollout_ref.actor.ppo_mini_batch_size",
+        "actor_rollout_ref.rollout.name",
+    }
+
+
+def test_the_stages_rows_are_the_papers() -> None:
+    settings = {setting.key: setting for setting in load_settings()}
+    for stage in CURRICULUM:
+        assert settings["data.train_batch_size"].value(stage.name) == stage.train_batch_size
+        assert settings["data.max_response_length"].value(stage.name) == stage.max_response_length
+        assert settings["trainer.total_epochs"].value(stage.name) == stage.epochs
+
+
+def test_steps_follow_from_rows_batch_and_epochs(gpu) -> None:
+    # verl drops an incomplete last batch: 75 // 16 = 4, 100 // 32 = 3, 400 // 32 = 12 steps an epoch
+    assert [config.trainer.total_training_steps for config in gpu.values()] == [80, 60, 240, 240]
+
+
+def test_profiles_differ_in_values_only(gpu) -> None:
+    cpu = compose(load_profile("cpu"), CURRICULUM[0], "some/model", 2)
+    for key in (
+        "actor_rollout_ref.rollout.agent.default_agent_loop",
+        "actor_rollout_ref.rollout.name",
+        "trainer.v1.trainer_mode",
+        "algorithm.adv_estimator",
+        "actor_rollout_ref.actor.use_kl_loss",
+        "actor_rollout_ref.actor.loss_agg_mode",
+        "actor_rollout_ref.actor.strategy",
+        "trainer.logger",
+    ):
+        assert OmegaConf.select(cpu, key) == OmegaConf.select(gpu["stage1"], key), key
+
+
+def test_a_key_that_verl_does_not_have_is_refused(profile: Profile) -> None:
+    wrong = dataclasses.replace(profile, verl={**profile.verl, "trainer.total_epoch": 3})
+    with pytest.raises(EnvtuneError, match=r"verl has no setting 'trainer\.total_epoch'"):
+        compose(wrong, CURRICULUM[0], "some/model", 400)
+
+
+def test_what_verl_refuses_is_one_sentence(profile: Profile) -> None:
+    wrong = dataclasses.replace(profile, verl={**profile.verl, "actor_rollout_ref.actor.loss_agg_mode": "median"})
+    with pytest.raises(EnvtuneError, match="verl refuses the configuration"):
+        validate(compose(wrong, CURRICULUM[0], "some/model", 400))
+
+
+def test_too_few_tasks_for_a_batch(profile: Profile) -> None:
+    wrong = dataclasses.replace(profile, verl={**profile.verl, "trainer.total_training_steps": None})
+    with pytest.raises(EnvtuneError, match="do not fill one batch"):
+        compose(wrong, CURRICULUM[0], "some/model", 1)
+
+
+def test_what_changed_can_be_named(profile: Profile) -> None:
+    old, new = (compose(profile, CURRICULUM[0], model, 400) for model in ("a/b", "c/d"))
+    assert "actor_rollout_ref.model.path" in set(differing_keys(old, new))
+
+
+def test_the_agent_loop_is_ours(profile: Profile) -> None:
+    (entry,) = agent_loop_config(profile)
+    assert entry["name"] == "envtune"
+    from hydra.utils import get_class
+
+    assert get_class(entry["_target_"]).__name__ == "EnvtuneAgentLoop"
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("name: [", "not valid YAML"),
+        ("name: x", "needs name, release, seed and model"),
+        ("{name: x, release: paper, seed: 1, model: {}, verll: {}}", "takes nothing but"),
+        ("{name: ../x, release: paper, seed: 1, model: {}}", "small letters"),
+        ("{name: x, release: v9, seed: 1, model: {}}", "unknown BFCL release"),
+        ("{name: x, release: paper, seed: one, model: {}}", "invalid literal"),
+        ("{name: x, release: paper, seed: 1, model: {}, tasks: {stage5: []}}", "stage5"),
+        ("{name: x, release: paper, seed: 1, model: {}, stages: {stage5: {}}}", "unknown stage 'stage5'"),
+    ],
+)
+def test_a_bad_profile_says_what_is_wrong(tmp_path: Path, text: str, complaint: str) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(EnvtuneError, match=complaint):
+        load_profile(str(path))
+
+
+def test_an_unknown_profile_names_those_there_are() -> None:
+    with pytest.raises(EnvtuneError, match="cpu, gpu"):
+        load_profile("tpu")
