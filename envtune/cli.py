@@ -110,12 +110,22 @@ def train(
 
 
 @app.command()
-def evaluate(profile: ProfileOption = "cpu") -> None:
+def evaluate(
+    profile: ProfileOption = "cpu",
+    base_url: Annotated[
+        Optional[str],  # noqa: UP045 - typer
+        typer.Option("--base-url", help="An OpenAI-compatible endpoint to evaluate instead, with its /v1."),
+    ] = None,
+    model: Annotated[
+        Optional[str],  # noqa: UP045 - typer
+        typer.Option("--model", help="The endpoint's name of the model; alone: a folder to serve and evaluate."),
+    ] = None,
+) -> None:
     """Evaluate the starting model and each stage's result in distribution, judged by BFCL's own checker."""
     from envtune.evaluation import evaluate as run
     from envtune.profile import load_profile
 
-    run(load_profile(profile))
+    run(load_profile(profile), base_url=base_url, model=model)
 
 
 @app.command()

@@ -1,0 +1,62 @@
+"""What a profile's run has to evaluate: the starting model and the result of each stage that is done."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from envtune.curriculum import CURRICULUM
+from envtune.errors import EnvtuneError
+from envtune.files import sha256_file
+
+if TYPE_CHECKING:
+    from envtune.profile import Profile
+
+START = "start"
+CHECKPOINTS = (START, *(stage.name for stage in CURRICULUM))
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model to evaluate. name: start | stage1 | ...; model: a folder or a hub id; training_steps: optimizer steps of
+    all stages up to it, None where a stage does not say; sha256: of its weights, None for a hub id."""
+
+    name: str
+    model: str
+    training_steps: int | None
+    sha256: str | None
+
+
+def checkpoints(profile: Profile) -> list[Checkpoint]:
+    """Those that exist, in order. Raises EnvtuneError when the starting model is not there."""
+    start = profile.start_model
+    if isinstance(start, Path) and not start.is_dir():
+        raise EnvtuneError(f"there is no starting model in {start}; run `make data PROFILE={profile.name}` first")
+    found = [checkpoint(START, str(start), 0)]
+    steps: int | None = 0
+    for stage in CURRICULUM:
+        done = profile.stage_dir(stage.name) / "done.json"
+        if not done.is_file():
+            break  # a later stage's result would be of another run
+        said = json.loads(done.read_text(encoding="utf-8")).get("steps")
+        steps = None if said is None or steps is None else steps + int(said)
+        found.append(checkpoint(stage.name, str(profile.stage_dir(stage.name) / "model"), steps))
+    return found
+
+
+def checkpoint(name: str, model: str, training_steps: int | None) -> Checkpoint:
+    """A checkpoint with the hash of its weights. Raises EnvtuneError for a folder that holds none."""
+    folder = Path(model)
+    return Checkpoint(name, model, training_steps, weights_sha256(folder) if folder.is_dir() else None)
+
+
+def weights_sha256(folder: Path) -> str:
+    """Hex SHA-256 over the names and hashes of a model folder's .safetensors files."""
+    files = sorted(folder.glob("*.safetensors"))
+    if not files or not (folder / "config.json").is_file():
+        raise EnvtuneError(f"{folder} holds no model (config.json and .safetensors files); name another folder")
+    lines = "".join(f"{path.name} {sha256_file(path)}\n" for path in files)
+    return hashlib.sha256(lines.encode()).hexdigest()

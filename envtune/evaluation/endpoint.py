@@ -1,0 +1,147 @@
+"""Talking to an OpenAI-compatible chat endpoint: one request, with backoff, and a clear idea of whose fault a failure is.
+
+the endpoint's (connection, time-out, 408, 409, 429, 5xx, a body that is no chat completion): tried again with
+    growing pauses, then `EndpointFailure`: the item was not run, which says nothing about the model
+the conversation's (longer than the model's context): `ContextFull`: the item is failed, as in BFCL
+the user's (wrong key, wrong model name, parameter the server refuses): `EnvtuneError`: the run stops
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import openai
+
+from envtune.errors import EnvtuneError
+
+ITEM_HEADER = "X-Envtune-Item"
+_CONTEXT_WORDS = ("context length", "context_length", "maximum model length", "context window")
+
+
+class EndpointFailure(Exception):
+    """The endpoint gave no completion, also after several tries."""
+
+
+class ContextFull(Exception):
+    """The conversation does not fit into the model's context."""
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One reply. tokens_in, tokens_out: as the endpoint counts them, None when it does not; truncated: the reply was
+    cut off at the limit on new tokens."""
+
+    text: str
+    tokens_in: int | None
+    tokens_out: int | None
+    truncated: bool
+
+
+class ChatEndpoint:
+    """An async context manager around one endpoint and model.
+
+    decoding: request parameters sent as they are (temperature, top_p, max_tokens, seed, ...).
+    timeout_s: of one request; tries: attempts at one request; pause_s: before the second, then doubled up to 60 s.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        model: str,
+        decoding: Mapping[str, Any],
+        *,
+        api_key: str = "none",
+        timeout_s: float = 600.0,
+        tries: int = 6,
+        pause_s: float = 0.5,
+    ) -> None:
+        self.base_url = base_url
+        self.model = model
+        self._decoding = dict(decoding)
+        self._tries = tries
+        self._pause_s = pause_s
+        # Retries are ours, so that a malformed answer with status 200 is tried again like any other failure.
+        self._client = openai.AsyncOpenAI(base_url=base_url, api_key=api_key, max_retries=0, timeout=timeout_s)
+
+    async def __aenter__(self) -> ChatEndpoint:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._client.close()
+
+    async def complete(self, messages: Sequence[Mapping[str, str]], item_id: str) -> Completion:
+        """The model's reply to a conversation. Raises EndpointFailure, ContextFull or EnvtuneError, as above.
+
+        item_id goes along as a header, for whoever reads the server's log.
+        """
+        decoding = dict(self._decoding)
+        failed = 0
+        while True:
+            try:
+                return await self._once(messages, item_id, decoding)
+            except _ContextRefused:
+                # Servers refuse a prompt plus max_tokens past the context; without a limit they fill what is left.
+                if decoding.pop("max_tokens", None) is None:
+                    raise ContextFull from None
+            except _Faulty as error:
+                failed += 1
+                if failed == self._tries:
+                    raise EndpointFailure(f"{error} ({failed} tries)") from error
+                await asyncio.sleep(min(60.0, self._pause_s * 2 ** (failed - 1)) * random.uniform(0.8, 1.2))
+
+    async def _once(
+        self, messages: Sequence[Mapping[str, str]], item_id: str, decoding: Mapping[str, Any]
+    ) -> Completion:
+        try:
+            response = await self._client.chat.completions.with_raw_response.create(
+                model=self.model, messages=list(messages), extra_headers={ITEM_HEADER: item_id}, **decoding
+            )
+        except openai.BadRequestError as error:
+            if any(words in str(error).lower() for words in _CONTEXT_WORDS):
+                raise _ContextRefused from error
+            raise EnvtuneError(f"{self.base_url} refuses the request: {_line(error)}") from error
+        except openai.APIStatusError as error:
+            if error.status_code in (408, 409, 429) or error.status_code >= 500:
+                raise _Faulty(f"status {error.status_code}: {_line(error)}") from error
+            raise EnvtuneError(
+                f"{self.base_url} answers with status {error.status_code}: {_line(error)}; "
+                f"check the address, the key and the model's name ({self.model})"
+            ) from error
+        except openai.APIError as error:  # no connection, time-out, an answer that is not what was promised
+            raise _Faulty(f"{type(error).__name__}: {_line(error)}") from error
+        return _read(response.http_response.content)
+
+
+class _Faulty(Exception):
+    """A failure of the endpoint that may go away."""
+
+
+class _ContextRefused(Exception):
+    """The endpoint says that the request is longer than the model's context."""
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
+
+
+def _read(body: bytes) -> Completion:
+    """The first choice of a chat completion. Raises _Faulty on anything else: a status of 200 promises nothing."""
+    try:
+        data = json.loads(body)
+        choice = data["choices"][0]
+        text = choice["message"]["content"]
+        usage = data.get("usage") or {}
+        finish = choice.get("finish_reason")
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise _Faulty(f"the answer is no chat completion: {body[:100]!r}") from error
+    if not (text is None or isinstance(text, str)) or not isinstance(usage, dict):
+        raise _Faulty(f"the answer is no chat completion: {body[:100]!r}")
+    return Completion(text or "", usage.get("prompt_tokens"), usage.get("completion_tokens"), finish == "length")

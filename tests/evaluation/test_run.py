@@ -1,0 +1,126 @@
+"""Evaluating a profile: which checkpoints there are, what is skipped, and the real server (slow)."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from envtune.errors import EnvtuneError
+from envtune.evaluation import evaluate
+from envtune.evaluation.checkpoints import checkpoints, weights_sha256
+from envtune.evaluation.records import RunFolder, read_records
+from envtune.evaluation.run import evaluation_tasks
+from envtune.evaluation.scripted_endpoint import ScriptedEndpoint
+from envtune.evaluation.server import ServerSettings, VllmServer
+from envtune.models.tiny import write_random_model
+from envtune.profile import Profile, Tasks
+from envtune.tasks import load_tasks
+
+HELD_OUT = tuple(
+    task.id for task in load_tasks("paper", "heldout") if task.index == load_tasks("paper", "heldout")[0].index
+)
+
+
+@pytest.fixture
+def profile(tmp_path: Path) -> Profile:
+    return Profile(
+        name="small", release="paper", seed=3, model={"source": "smollm2-warm-start"},
+        tasks=Tasks(evaluation=HELD_OUT, max_tools=8),
+        run_dir=tmp_path / "runs" / "small", results_dir=tmp_path / "results" / "small",
+        evaluation={
+            "max_tokens": 24, "max_model_len": 4096, "concurrency": 4,
+            "server": {"dtype": "float32", "enforce-eager": True, "max-num-seqs": 4},
+        },
+        environment={"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": "2"},
+    )  # fmt: skip
+
+
+def finish(profile: Profile, stage: str, seed: int) -> Path:
+    """A stage's result as training leaves it."""
+    model = write_random_model(profile.stage_dir(stage) / "model", seed)
+    (profile.stage_dir(stage) / "done.json").write_text(json.dumps({"steps": 2}))
+    return model
+
+
+def test_checkpoints_that_exist(profile: Profile) -> None:
+    with pytest.raises(EnvtuneError, match="make data PROFILE=small"):
+        checkpoints(profile)
+    write_random_model(profile.run_dir / "model")
+    for seed, stage in enumerate(("stage1", "stage2", "stage4")):
+        finish(profile, stage, seed)
+    found = checkpoints(profile)
+    assert [(one.name, one.training_steps) for one in found] == [("start", 0), ("stage1", 2), ("stage2", 4)]
+    assert found[0].sha256 == found[1].sha256 != found[2].sha256, "the hash is of the weights, not of the folder"
+    (profile.stage_dir("stage1") / "model" / "model.safetensors").unlink()
+    with pytest.raises(EnvtuneError, match="holds no model"):
+        checkpoints(profile)
+
+
+def test_only_held_out_tasks(profile: Profile) -> None:
+    tasks = evaluation_tasks(profile)
+    assert [task.id for task in tasks] == list(HELD_OUT) and {task.tools_cut for task in tasks} == {8}
+    whole = dataclasses.replace(profile, tasks=Tasks())
+    assert len(evaluation_tasks(whole)) == 300
+    seen = load_tasks("paper", "train")[0].id
+    with pytest.raises(EnvtuneError, match=f"not among the held-out tasks.*{seen}"):
+        evaluation_tasks(dataclasses.replace(profile, tasks=Tasks(evaluation=(seen,))))
+
+
+def test_an_endpoint_of_the_users(profile: Profile) -> None:
+    with ScriptedEndpoint(evaluation_tasks(profile)) as scripted:
+        (folder,) = evaluate(profile, base_url=scripted.base_url, model=scripted.model).values()
+        assert folder == profile.run_dir / "evaluation" / "other-scripted"
+        number = len(scripted.requests)
+        assert {record.outcome for record in read_records(folder / "records.jsonl")} == {"passed"}
+        evaluate(profile, base_url=scripted.base_url, model=scripted.model)
+        assert len(scripted.requests) == number, "done before"
+        warmer = dataclasses.replace(profile, evaluation={**profile.evaluation, "temperature": 1.0})
+        evaluate(warmer, base_url=scripted.base_url, model=scripted.model)
+        assert len(scripted.requests) == 2 * number, "other settings: measured anew"
+    with pytest.raises(EnvtuneError, match="--model NAME"):
+        evaluate(profile, base_url=scripted.base_url)
+
+
+def test_unknown_settings_are_named(profile: Profile) -> None:
+    with pytest.raises(EnvtuneError, match="unknown evaluation setting 'temprature'"):
+        evaluate(dataclasses.replace(profile, evaluation={"temprature": 1}))
+
+
+@pytest.mark.slow
+def test_real_server_one_for_all_checkpoints(profile: Profile, capfd: pytest.CaptureFixture[str]) -> None:
+    """vLLM serves the starting model, takes over other weights, and gives what a fresh server would give."""
+    write_random_model(profile.run_dir / "model", seed=10)
+    second = finish(profile, "stage1", seed=11)
+    folders = evaluate(profile)
+    said = capfd.readouterr().err
+    assert "start (started)" in said and "stage1 (reloaded)" in said
+    replies = {}
+    for name, folder in folders.items():
+        summary = RunFolder(folder).read_summary()
+        assert summary is not None and summary["complete"] and summary["identity"]["checkpoint_sha256"]
+        records = read_records(folder / "records.jsonl")
+        assert [record.id for record in records] == list(HELD_OUT)
+        assert all(record.tokens_out and record.truncated == record.steps for record in records)
+        replies[name] = _replies(folder)
+    assert replies["start"] != replies["stage1"]
+    fresh = dataclasses.replace(profile, run_dir=profile.run_dir.parent / "fresh")
+    (folder,) = evaluate(fresh, model=str(second)).values()
+    assert _replies(folder) == replies["stage1"]
+    assert weights_sha256(second) == checkpoints(profile)[1].sha256
+
+
+def _replies(folder: Path) -> list[str]:
+    rows = [json.loads(line) for line in (folder / "trajectories.jsonl").read_text().splitlines()]
+    return [message["content"] for row in rows for message in row["messages"] if message["role"] == "assistant"]
+
+
+@pytest.mark.slow
+def test_a_server_that_does_not_start(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    server = VllmServer(ServerSettings(), tmp_path / "server.log")
+    with server, pytest.raises(EnvtuneError, match=r"ended while it loaded .*server\.log"):
+        server.load(str(tmp_path / "model"))
