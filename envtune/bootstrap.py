@@ -6,7 +6,7 @@
 
 Every package comes with a hash from requirements-<profile>.txt; torch's CPU build, which is not on PyPI, from
 requirements-torch-cpu.txt. The stamp is written last: without it the next call goes over the steps again, and each
-of them leaves alone what is already there.
+of them leaves alone what is already there. After a kill in the middle of installing it starts from nothing.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ LAST = ("flash-attn",)
 
 # Not ".lock": uv takes a lock of that name in the same folder, and would wait for this one.
 LOCK = ".bootstrap.lock"
+# There while packages are being installed. Still there at the start of a call: the last one was killed in between.
+INSTALLING = ".installing"
 
 
 class SetupError(Exception):
@@ -82,15 +84,24 @@ def set_up(profile: str, venv: Path, stamp: Path) -> None:
 
 
 def make_venv(venv: Path) -> None:
-    """A virtual environment of this interpreter in `venv`, unless a working one of a supported Python is there."""
-    python = venv / "bin" / "python"
-    check = "import pip, sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))"
-    if python.exists() and subprocess.run([python, "-c", check], stderr=subprocess.DEVNULL).returncode == 0:
+    """A virtual environment of this interpreter in `venv`, unless a sound one of a supported Python is there."""
+    if _is_sound(venv):
         return
     for entry in venv.iterdir():
         if entry.name != LOCK:
             shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
     _run([sys.executable, "-m", "venv", venv], "the message above tells; on Debian and Ubuntu install python3-venv")
+
+
+def _is_sound(venv: Path) -> bool:
+    """Whether it was made at this path (scripts name it), was not killed while installing, and starts."""
+    python, made = venv / "bin" / "python", venv / "pyvenv.cfg"
+    if not python.exists() or not made.exists() or (venv / INSTALLING).exists():
+        return False
+    if str(venv) not in made.read_text(encoding="utf-8"):
+        return False
+    check = "import pip, sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))"
+    return subprocess.run([python, "-c", check], stderr=subprocess.DEVNULL, check=False).returncode == 0
 
 
 def install_torch(python: Path) -> None:
@@ -150,20 +161,49 @@ def select(lock: str, only: Iterable[str] = (), leave_out: Iterable[str] = ()) -
 
 
 def _pip(python: Path, requirements: str, *options: str, quiet: bool = False) -> None:
+    command = [
+        python,
+        "-I",
+        "-m",
+        "pip",
+        "install",
+        "--no-input",
+        "--disable-pip-version-check",
+        "--progress-bar",
+        "off",
+    ]
+    command += ["--no-compile", "--no-deps", "--require-hashes", *options]
     with _file(requirements) as path:
-        _run(
-            [python, "-I", "-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--progress-bar", "off",
-             "--no-compile", "--no-deps", "--require-hashes", *options, "-r", path],
-            "pip's message above tells what it could not get", quiet=quiet,
-        )  # fmt: skip
+        _install([*command, "-r", path], python, "pip's message above tells what it could not get", quiet=quiet)
 
 
 def _uv(python: Path, requirements: str | None, *options: str) -> None:
-    command = [python.with_name("uv"), "pip", "install", "--python", python, "--no-deps", "--no-build-isolation"]
+    command = [
+        python.with_name("uv"),
+        "pip",
+        "install",
+        "--python",
+        python,
+        "--no-deps",
+        "--no-build-isolation",
+        *options,
+    ]
     advice = "uv's message above tells what it could not get; run `make setup` again, it goes on from here"
     with _file(requirements or "") as path:
         locked = ["--require-hashes", "-r", path] if requirements else []
-        _run([*command, *options, *locked], advice, env=_uv_environment(python))
+        _install([*command, *locked], python, advice, env=_uv_environment(python))
+
+
+def _install(command: list, python: Path, advice: str, env: dict[str, str] | None = None, quiet: bool = False) -> None:
+    """Run an installer. The mark stays when this process is killed: packages may then be there in part."""
+    mark = python.parent.parent / INSTALLING
+    mark.touch()
+    try:
+        _run(command, advice, env, quiet)
+    except SetupError:  # an installer that gives up leaves whole packages
+        mark.unlink()
+        raise
+    mark.unlink()
 
 
 def _uv_environment(python: Path) -> dict[str, str]:
@@ -185,8 +225,8 @@ def _environment() -> dict[str, str]:
 
 
 def _run(command: list, advice: str, env: dict[str, str] | None = None, quiet: bool = False) -> None:
-    output = subprocess.DEVNULL if quiet else None
-    code = subprocess.run(list(map(str, command)), env=env or _environment(), cwd=ROOT, stdout=output, stderr=output)
+    errors = subprocess.DEVNULL if quiet else None
+    code = subprocess.run(list(map(str, command)), env=env or _environment(), cwd=ROOT, stderr=errors, check=False)
     if code.returncode:
         raise SetupError(f"`{' '.join(map(str, command[:6]))} ...` ended with {code.returncode}; {advice}")
 

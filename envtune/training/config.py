@@ -27,8 +27,9 @@ from omegaconf.errors import OmegaConfBaseException
 from envtune.curriculum import Stage
 from envtune.errors import EnvtuneError
 from envtune.profile import Profile
-from envtune.training.dataset import AGENT_NAME
 from envtune.training.paper_settings import load_settings
+
+AGENT_NAME = "envtune"  # what rows call our agent loop, and what it is registered as
 
 
 def compose(profile: Profile, stage: Stage, model: str | Path, train_rows: int) -> DictConfig:

@@ -25,8 +25,8 @@ from envtune.files import atomic_write, sha256_file, sha256_json
 from envtune.profile import Profile
 from envtune.provenance import provenance
 from envtune.tasks import Task, cut_tools, find_task, load_split, load_tasks
+from envtune.training.config import AGENT_NAME, compose
 
-AGENT_NAME = "envtune"
 MANIFEST = "manifest.json"
 
 
@@ -85,7 +85,6 @@ def write_data(profile: Profile) -> Path:
     Validation is the same for every stage: the standard environment, scored by the progress reward. Raises EnvtuneError
     when the starting model's tokenizer cannot be had, or a prompt does not fit what the stages are configured for.
     """
-    from envtune.training.config import compose
 
     settings: dict[str, Any] = {
         "release": profile.release,

@@ -1,0 +1,144 @@
+# envtune: one command from a fresh machine to the paper's table. `make help` lists the targets.
+#
+#   make reproduce                       everything, with the profile that fits this machine
+#   make reproduce PROFILE=gpu DRY_RUN=1 check the GPU run's configuration here, without a GPU
+#   make train PROFILE=cpu               one step alone; each goes on where it stopped
+#
+# Variables: PROFILE (cpu, gpu), DRY_RUN (1), PYTHON (an interpreter of 3.11 or 3.12), PYTEST_ARGS.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+MAKEFLAGS += --no-print-directory
+
+# Without bytecode on disk each of the some twenty processes of a run compiles torch, vLLM and verl again.
+unexport PYTHONDONTWRITEBYTECODE
+# The environments below are used by path; one that happens to be active here must not leak into them.
+unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
+
+ifndef PROFILE
+PROFILE := $(shell nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
+endif
+ifeq ($(filter cpu gpu,$(PROFILE)),)
+$(error PROFILE=$(PROFILE) is neither cpu nor gpu)
+endif
+DRY_RUN ?= 0
+ifeq ($(filter 0 1,$(DRY_RUN)),)
+$(error DRY_RUN=$(DRY_RUN) is neither 0 nor 1)
+endif
+
+# The GPU profile has an environment of its own; its dry run and all tests use the CPU one.
+CPU_LOCKS := requirements-cpu.txt requirements-torch-cpu.txt
+GPU_LOCKS := requirements-gpu.txt
+# What an environment was made from: its locks, the set-up itself, and the folder, which its scripts name.
+key = $(shell { pwd; cat $(1) pyproject.toml envtune/bootstrap.py; } | sha256sum | cut -c1-16)
+CPU_READY := .venv/.setup-$(call key,$(CPU_LOCKS))
+GPU_READY := .venv-gpu/.setup-$(call key,$(GPU_LOCKS))
+
+ifeq ($(PROFILE)-$(DRY_RUN),gpu-0)
+READY := $(GPU_READY)
+BIN := .venv-gpu/bin
+else
+READY := $(CPU_READY)
+BIN := .venv/bin
+endif
+ENVTUNE := $(BIN)/envtune
+
+# `reproduce` is its prerequisites, from left to right, each once.
+ifeq ($(DRY_RUN),0)
+WHOLE_JOB := setup data train evaluate tables
+BEFORE_TRAIN := data
+else
+WHOLE_JOB := setup train
+BEFORE_TRAIN := setup
+TRAIN_OPTIONS := --dry-run
+endif
+
+##@ The whole job
+
+.PHONY: reproduce
+reproduce: $(WHOLE_JOB) ## set up, then data, train, evaluate, tables and a summary (DRY_RUN=1: only check that it would)
+ifeq ($(DRY_RUN),0)
+	@$(ENVTUNE) summary --profile $(PROFILE)
+endif
+
+##@ Its steps, each alone; a finished part is not repeated
+
+.PHONY: setup data train evaluate tables
+setup: $(READY) ## make the environment with the locked packages (.venv, or .venv-gpu)
+	@echo "environment ready: $(patsubst %/bin,%,$(BIN))"
+
+data: setup ## fetch BFCL's pinned releases, prepare the starting model, write each stage's training rows
+	@$(ENVTUNE) setup-model --profile $(PROFILE)
+	@$(ENVTUNE) data --profile $(PROFILE)
+
+train: $(BEFORE_TRAIN) ## train the curriculum's four stages, each from the last one's checkpoint
+	@$(ENVTUNE) train --profile $(PROFILE) $(TRAIN_OPTIONS)
+
+evaluate: data ## evaluate the starting model and each stage's result with BFCL's own checker
+	@$(ENVTUNE) evaluate --profile $(PROFILE)
+
+tables: setup ## write Table 1 from the records and the paper's figures
+	@$(ENVTUNE) tables --profile $(PROFILE)
+
+##@ Checks
+
+.PHONY: test test-slow validate lint
+test: $(CPU_READY) ## run the tests, one short training run among them
+	@.venv/bin/python -m pytest $(PYTEST_ARGS)
+
+test-slow: $(CPU_READY) ## run the slow tests: all four stages, and a resume after kill -9
+	@.venv/bin/python -m pytest -m slow $(PYTEST_ARGS)
+
+validate: $(CPU_READY) ## replay all ground truths of both BFCL releases through the environment
+	@.venv/bin/envtune validate
+
+lint: $(CPU_READY) ## check style and formatting
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+
+##@ Upkeep
+
+.PHONY: lock clean help
+# Python 3.11's answer holds on 3.12 as well. The CPU lock leaves out what has no CPU build on PyPI: torch, which
+# requirements-torch-cpu.txt holds, and torchvision, torchaudio, torchcodec and triton, which nothing here uses.
+# Versions move only with UPGRADE=--upgrade (or "--upgrade-package NAME").
+COMPILE = .venv/bin/uv pip compile -q pyproject.toml --extra test --generate-hashes --python-version 3.11 \
+	--python-platform x86_64-manylinux_2_31 --custom-compile-command 'make lock' $(UPGRADE)
+lock: $(CPU_READY) ## write both lock files anew from pyproject.toml
+	@printf '%s\n' torch torchvision torchaudio torchcodec triton | \
+		$(COMPILE) --extra cpu --excludes - --output-file requirements-cpu.txt >/dev/null
+	@$(COMPILE) --extra gpu --output-file requirements-gpu.txt >/dev/null
+
+clean: ## remove the environments and caches; runs/ and results/ stay
+	@rm -rf .venv .venv-gpu .pytest_cache .ruff_cache .hypothesis .benchmarks build *.egg-info
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^##@ /{printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@printf '\nPROFILE=%s here (cpu or gpu). DRY_RUN=1 checks a run without starting it.\n' '$(PROFILE)'
+
+# The CPU path was measured on 3.11, the GPU packages are tested by their authors on 3.12; each does with the other.
+$(CPU_READY): candidates := python3.11 python3.12 python3 python
+$(GPU_READY): candidates := python3.12 python3.11 python3 python
+$(CPU_READY): setup_of := cpu
+$(GPU_READY): setup_of := gpu
+
+$(CPU_READY) $(GPU_READY):
+	@found=; without_pip=; \
+	for name in $(or $(PYTHON),$(candidates)); do \
+		for python in $$(type -aP "$$name" || true); do \
+			"$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null || continue; \
+			if "$$python" -c 'import ensurepip, venv' 2>/dev/null; then found=$$python; break 2; fi; \
+			without_pip=$$python; \
+		done; \
+	done; \
+	if [ -z "$$found" ] && [ -n "$$without_pip" ]; then \
+		version=$$("$$without_pip" -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+		echo "$$without_pip (Python $$version) comes without venv. On Debian or Ubuntu: sudo apt-get install python$$version-venv" >&2; exit 1; \
+	elif [ -z "$$found" ]; then \
+		echo "No Python 3.11 or 3.12 found. Install one (on Debian 12 or Ubuntu 24.04: sudo apt-get install python3 python3-venv)," >&2; \
+		echo "or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3.12" >&2; exit 1; \
+	fi; \
+	"$$found" -I envtune/bootstrap.py --profile $(setup_of) --venv $(@D) --stamp $@
