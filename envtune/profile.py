@@ -54,8 +54,9 @@ class Profile:
 
     name: the file's, without .yaml; release: of BFCL; seed: of data order and sampling; model: source, path, ...;
     agent: settings of the agent loop; verl: verl key -> value for all stages (a key that verl's own configuration
-    does not have starts with +); stages: stage -> such keys for it alone; evaluation: settings of the suite and its
-    server; environment: variables set for every process of a run.
+    does not have starts with +); stages: stage -> such keys for it alone; ray: arguments of ``ray.init`` for the cluster
+    that the stages share; preload: modules that verl's processes begin with (`envtune.training.preload`); evaluation:
+    settings of the suite and its server; environment: variables set for every process of a run.
     """
 
     name: str
@@ -69,6 +70,8 @@ class Profile:
     agent: Mapping[str, Any] = field(default_factory=dict)
     verl: Mapping[str, Any] = field(default_factory=dict)
     stages: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    ray: Mapping[str, Any] = field(default_factory=dict)
+    preload: tuple[str, ...] = ()
     evaluation: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
 
@@ -122,7 +125,7 @@ def _profile(path: Path, content: Any) -> Profile:
     for subset in _SUBSETS:
         if tasks.get(subset) is not None:
             tasks[subset] = tuple(str(task_id) for task_id in tasks[subset])
-    maps = {key: MappingProxyType(dict(content.get(key) or {})) for key in ("model", "agent", "verl", "evaluation")}
+    maps = {key: MappingProxyType(dict(content.get(key) or {})) for key in ("model", "agent", "verl", "ray", "evaluation")}
     stages = {stage: MappingProxyType(dict(keys or {})) for stage, keys in (content.get("stages") or {}).items()}
     return Profile(
         name=content["name"],
@@ -131,6 +134,7 @@ def _profile(path: Path, content: Any) -> Profile:
         about=" ".join(str(content.get("about", "")).split()),
         tasks=Tasks(**tasks),
         stages=MappingProxyType(stages),
+        preload=tuple(str(module) for module in content.get("preload") or ()),
         environment=MappingProxyType({key: str(value) for key, value in (content.get("environment") or {}).items()}),
         run_dir=Path(os.environ.get("ENVTUNE_RUNS") or ROOT / "runs").absolute() / content["name"],
         results_dir=Path(os.environ.get("ENVTUNE_RESULTS") or ROOT / "results").absolute() / content["name"],

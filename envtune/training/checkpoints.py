@@ -1,8 +1,9 @@
 """verl's checkpoints of one stage: which one is whole, and the hand-over of the last one's weights.
 
 verl writes `checkpoints/global_step_<n>/actor/...`, then `global_step_<n>/data.pt`, then the step's number into
-`latest_checkpointed_iteration.txt`, none of them atomically. A checkpoint counts here when everything that verl
-would read is there; before a run is resumed the tracker is set to the newest such one and the others are removed.
+`latest_checkpointed_iteration.txt`, none of them atomically, and only then, after validation, reports the step. A
+checkpoint counts here when everything that verl would read is there and its step was reported, so that a resumed run
+has the metrics of every step; the tracker is set to the newest such one and the others are removed.
 """
 
 from __future__ import annotations
@@ -18,16 +19,16 @@ from envtune.files import atomic_write, sha256_file
 _TRACKER = "latest_checkpointed_iteration.txt"
 
 
-def newest_whole(folder: Path) -> int:
-    """Step of the newest whole checkpoint below `folder`, 0 when there is none."""
-    return max((step for step, path in _steps(folder) if _is_whole(path)), default=0)
+def newest_whole(folder: Path, reported: int) -> int:
+    """Step of the newest whole checkpoint below `folder` that is not after the last `reported` step; 0 without one."""
+    return max((step for step, path in _steps(folder) if step <= reported and _is_whole(path)), default=0)
 
 
-def repair(folder: Path) -> int:
-    """Remove what a kill left half-written, point verl's tracker at the newest whole checkpoint, give its step."""
-    newest = newest_whole(folder)
+def repair(folder: Path, reported: int) -> int:
+    """Leave only the newest whole checkpoint, see `newest_whole`, and point verl's tracker at it; gives its step."""
+    newest = newest_whole(folder, reported)
     for step, path in _steps(folder):
-        if step > newest or not _is_whole(path):
+        if step != newest:
             shutil.rmtree(path)
     tracker = folder / _TRACKER
     if newest:

@@ -52,6 +52,11 @@ def merged(stage_dir: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     yield from sorted(steps.items())
 
 
+def last_step(stage_dir: Path) -> int:
+    """The last step that was reported and counts; 0 when none was."""
+    return max((step for step, _ in merged(stage_dir)), default=0)
+
+
 def read_attempt(folder: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """(step, metrics) as verl wrote them in one attempt; a last line that a kill cut short is left out."""
     path = folder / "verl.jsonl"

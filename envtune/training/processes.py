@@ -1,7 +1,7 @@
 """Processes of a run: started together, and gone together.
 
 verl starts Ray, and Ray and vLLM start more processes, some of which outlive a driver that is killed. All inherit a
-variable that names the stage's folder, by which they are found again.
+variable that names the run's folder, by which they are found again.
 """
 
 from __future__ import annotations
@@ -15,17 +15,30 @@ from typing import IO
 
 import psutil
 
-_MARK = "ENVTUNE_STAGE_DIR"
+_MARK = "ENVTUNE_RUN_DIR"
+
+
+@contextlib.contextmanager
+def marked(environment: Mapping[str, str], folder: Path) -> Iterator[dict[str, str]]:
+    """Gives the environment for the processes of a run in `folder`.
+
+    On entering, what a killed run in that folder left is killed; on leaving, also by an error, whatever this one left.
+    """
+    kill_marked(folder)
+    try:
+        yield {**environment, _MARK: str(folder)}
+    finally:
+        kill_marked(folder)
 
 
 @contextlib.contextmanager
 def watched(
     command: Sequence[str], environment: Mapping[str, str], log: IO[bytes], folder: Path
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Start a command whose output goes to `log`. On leaving, also by an error, nothing that it started is left."""
+    """Start a command in `folder`, its output to `log`; it is ended when the block is left by an error."""
     process = subprocess.Popen(
         command,
-        env={**environment, _MARK: str(folder)},
+        env=environment,
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=subprocess.STDOUT,
@@ -39,7 +52,7 @@ def watched(
             process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=20)
-        kill_marked(folder)
+            process.kill()
         process.wait()
 
 

@@ -2,19 +2,20 @@
 
     envtune train --profile cpu [--stage stage2]
 
-A stage's folder, runs/<profile>/<stage>/, holds config.yaml (what verl was given), settings.json (hashes of that, of
+A stage's folder, runs/<profile>/<stage>/, holds config.yaml (its verl configuration), settings.json (hashes of that, of
 the data and of the weights it started from), attempts/, checkpoints/, rollouts/, validation/, tensorboard/, log.txt,
 metrics.jsonl, model/ (its result, fp32) and done.json, which is written last. A stage with a done.json is not run
-again; one without goes on from its newest whole checkpoint.
+again; one without goes on from its newest whole checkpoint. All stages share one Ray cluster (`envtune.training.cluster`).
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import os
-import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,24 +27,43 @@ from envtune.files import atomic_write, sha256_json
 from envtune.profile import Profile
 from envtune.provenance import provenance
 from envtune.training import checkpoints, metrics
+from envtune.training.cluster import Cluster, cluster
 from envtune.training.config import agent_loop_config, compose, differing_keys, validate
-from envtune.training.processes import kill_marked, watched
+from envtune.training.processes import marked, watched
 
 _POLL_S = 2.0
 
 
-def train(profile: Profile, stage: str | None = None) -> None:
-    """Train all stages in order, or one of them. Raises EnvtuneError when one cannot be run or fails."""
+def train(profile: Profile, *, stage: str | None = None, last: str | None = None) -> None:
+    """Train all stages in order, those up to and with `last`, or one. Raises EnvtuneError when one cannot be run or fails."""
     names = [row.name for row in CURRICULUM]
-    if stage is not None and stage not in names:
-        raise EnvtuneError(f"unknown stage {stage!r}; choose one of: {', '.join(names)}")
-    for row in CURRICULUM:
-        if stage in (None, row.name):
-            train_stage(profile, row)
+    for name in (stage, last):
+        if name is not None and name not in names:
+            raise EnvtuneError(f"unknown stage {name!r}; choose one of: {', '.join(names)}")
+    wanted = [stage] if stage else names[: names.index(last or names[-1]) + 1]
+    with contextlib.ExitStack() as stack:
+        environment = stack.enter_context(marked(run_environment(profile), profile.run_dir))
+        start = functools.partial(cluster, profile.ray, profile.preload, environment, profile.run_dir / "cluster.log")
+        shared = functools.cache(lambda: stack.enter_context(start()))  # not before a stage has something to run
+        for row in CURRICULUM:
+            if row.name in wanted:
+                train_stage(profile, row, environment, shared)
 
 
-def train_stage(profile: Profile, stage: Stage) -> Path:
-    """Run one stage to its end, or go on with it; gives the folder of its result. Does nothing when it is done."""
+def run_environment(profile: Profile) -> dict[str, str]:
+    """Environment of a run's processes: ours and the profile's."""
+    environment = {**os.environ, **profile.environment}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # without bytecode the imports take minutes
+    return environment
+
+
+def train_stage(
+    profile: Profile, stage: Stage, environment: Mapping[str, str], shared: Callable[[], Cluster]
+) -> Path:
+    """Run one stage to its end, or go on with it; gives the folder of its result. Does nothing when it is done.
+
+    environment: of its processes; shared: gives the cluster to run on, called when there is something to run.
+    """
     folder = profile.stage_dir(stage.name)
     start = start_of(profile, stage)
     config = compose(profile, stage, start, _rows(profile, stage))
@@ -59,12 +79,11 @@ def train_stage(profile: Profile, stage: Stage) -> Path:
         stream.write(OmegaConf.to_yaml(config))
     _write_json(folder / "settings.json", settings)
     wanted = int(config.trainer.total_training_steps)
-    kill_marked(folder)  # what a killed run may have left alive
-    step = checkpoints.repair(folder / "checkpoints")
+    step = checkpoints.repair(folder / "checkpoints", metrics.last_step(folder))
     began = time.monotonic()
     if step < wanted:
-        _run(profile, stage, folder, step, wanted)
-        step = checkpoints.newest_whole(folder / "checkpoints")
+        _run(stage, folder, config, shared(), environment, step)
+        step = checkpoints.repair(folder / "checkpoints", metrics.last_step(folder))
     if step < wanted:
         raise EnvtuneError(f"{stage.name}: verl ended at step {step} of {wanted}; see {folder / 'log.txt'}")
     checkpoints.hand_over(folder / "checkpoints", step, folder / "model")
@@ -139,21 +158,16 @@ def _refuse_other_settings(folder: Path, settings: Mapping[str, Any], config: Di
     )
 
 
-def _run(profile: Profile, stage: Stage, folder: Path, step: int, wanted: int) -> None:
+def _run(
+    stage: Stage, folder: Path, config: DictConfig, shared: Cluster, environment: Mapping[str, str], step: int
+) -> None:
     """One attempt: verl's main_ppo in a process of its own, its progress on our terminal."""
+    wanted = int(config.trainer.total_training_steps)
     attempt = metrics.new_attempt(folder, step)
-    environment = {
-        **os.environ,
-        **profile.environment,
-        "VERL_FILE_LOGGER_PATH": str(attempt / "verl.jsonl"),
-        "TENSORBOARD_DIR": str(folder / "tensorboard"),
-        "HYDRA_FULL_ERROR": "1",
-    }
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # Ray's start-up would take minutes
-    command = [
-        *(sys.executable, "-m", "verl.trainer.main_ppo", "--config-path", str(folder), "--config-name", "config"),
-        *(f"hydra.run.dir={attempt}", "hydra.output_subdir=null"),
-    ]
+    with atomic_write(attempt / "config.yaml") as stream:
+        stream.write(OmegaConf.to_yaml(_attempt_config(config, folder, attempt, shared)))
+    command = [shared.python, "-m", "verl.trainer.main_ppo", "--config-path", str(attempt), "--config-name", "config"]
+    environment = {**environment, "RAY_ADDRESS": shared.address, "HYDRA_FULL_ERROR": "1"}
     where = f"from step {step}" if step else "from the start"
     _say(f"{stage.name} ({stage.aim}): {where}, {wanted} steps; log: {folder / 'log.txt'}")
     began = time.monotonic()
@@ -168,6 +182,22 @@ def _run(profile: Profile, stage: Stage, folder: Path, step: int, wanted: int) -
             f"{stage.name}: verl ended with code {process.returncode}; the same command goes on from its last "
             f"checkpoint. The end of {folder / 'log.txt'}:\n{_last_error(folder / 'log.txt')}"
         )
+
+
+def _attempt_config(config: DictConfig, folder: Path, attempt: Path, shared: Cluster) -> DictConfig:
+    """The stage's configuration with what is this attempt's own: where its reports go, and how its processes start."""
+    own = {
+        "ray_kwargs.ray_init.runtime_env.py_executable": shared.python,
+        "ray_kwargs.ray_init.runtime_env.env_vars": {
+            "VERL_FILE_LOGGER_PATH": str(attempt / "verl.jsonl"),
+            "TENSORBOARD_DIR": str(folder / "tensorboard" / attempt.name),
+        },
+        "hydra": {"run": {"dir": str(attempt)}, "output_subdir": None},
+    }
+    full = config.copy()
+    for key, value in own.items():
+        OmegaConf.update(full, key, value, force_add=True)
+    return full
 
 
 def _show_progress(stage: Stage, attempt: Path, shown: int, wanted: int, began: float) -> int:

@@ -51,8 +51,8 @@ def damage_no_model(path: Path) -> None:
 def test_a_half_written_checkpoint_does_not_count(tmp_path: Path, damage) -> None:
     write_checkpoint(tmp_path, 5)
     damage(write_checkpoint(tmp_path, 10))
-    assert newest_whole(tmp_path) == 5
-    assert repair(tmp_path) == 5
+    assert newest_whole(tmp_path, reported=10) == 5
+    assert repair(tmp_path, reported=10) == 5
     assert (tmp_path / "latest_checkpointed_iteration.txt").read_text() == "5"
     assert not (tmp_path / "global_step_10").exists()
 
@@ -60,15 +60,23 @@ def test_a_half_written_checkpoint_does_not_count(tmp_path: Path, damage) -> Non
 def test_a_tracker_that_a_kill_left_empty_is_mended(tmp_path: Path) -> None:
     write_checkpoint(tmp_path, 5)
     (tmp_path / "latest_checkpointed_iteration.txt").write_text("")
-    assert repair(tmp_path) == 5
+    assert repair(tmp_path, reported=5) == 5
     assert (tmp_path / "latest_checkpointed_iteration.txt").read_text() == "5"
+
+
+def test_a_checkpoint_whose_step_was_not_reported_does_not_count(tmp_path: Path) -> None:
+    """verl reports a step after it has saved it and validated: a kill in between would lose the step's metrics."""
+    write_checkpoint(tmp_path, 5)
+    write_checkpoint(tmp_path, 10)
+    assert repair(tmp_path, reported=9) == 5
+    assert [path.name for path in tmp_path.glob("global_step_*")] == ["global_step_5"]
 
 
 def test_nothing_whole_means_from_the_start(tmp_path: Path) -> None:
     damage_no_data(write_checkpoint(tmp_path, 5))
-    assert repair(tmp_path) == 0
+    assert repair(tmp_path, reported=5) == 0
     assert list(tmp_path.iterdir()) == []
-    assert repair(tmp_path / "not there") == 0
+    assert repair(tmp_path / "not there", reported=0) == 0
 
 
 def test_weights_are_handed_over_in_fp32(tmp_path: Path) -> None:

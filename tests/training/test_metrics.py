@@ -8,7 +8,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envtune.training.metrics import consolidate, merged, new_attempt, read_attempt
+from envtune.training.metrics import consolidate, last_step, merged, new_attempt, read_attempt
 
 
 def write_steps(folder: Path, steps: list[tuple[int, dict[str, float]]], cut: int = 0) -> None:
@@ -47,22 +47,25 @@ def test_an_attempt_killed_before_it_began_changes_nothing(tmp_path: Path) -> No
 @given(
     total=st.integers(1, 12),
     save_every=st.integers(1, 4),
-    kills=st.lists(st.tuples(st.integers(0, 12), st.integers(0, 30)), max_size=5),
+    kills=st.lists(st.tuples(st.integers(0, 12), st.booleans(), st.integers(0, 30)), max_size=5),
 )
 def test_any_kills_give_each_step_once_from_the_last_attempt(
-    tmp_path_factory, total: int, save_every: int, kills: list[tuple[int, int]]
+    tmp_path_factory, total: int, save_every: int, kills: list[tuple[int, bool, int]]
 ) -> None:
-    """Play a run of `total` steps that is killed after some steps, in the middle of a line, again and again."""
+    """Play a run of `total` steps that is killed again and again: after some steps, with or without the checkpoint of
+    the next one already written (verl saves a step before it reports it), in the middle of a line."""
     folder = tmp_path_factory.mktemp("stage")
-    saved, last = 0, {}
-    for number, (steps, cut) in enumerate([*kills, (total, 0)]):
-        attempt = new_attempt(folder, saved)
-        done = range(saved + 1, min(total, saved + steps) + 1)
-        write_steps(attempt, [(step, {"attempt": number}) for step in done], cut)
-        whole = [step for step, _ in read_attempt(attempt)]
-        last = {step: seen for step, seen in last.items() if step <= saved} | dict.fromkeys(whole, number)
-        # a checkpoint is written after its step, so it can only be there for a step whose line is
-        saved = max([saved, *(step for step in whole if step % save_every == 0 or step == total)])
-    if saved == total:
-        assert [step for step, _ in merged(folder)] == list(range(1, total + 1))
-    assert {step: data["attempt"] for step, data in merged(folder)} == last
+    saved: set[int] = set()
+    owner: dict[int, int] = {}
+    for number, (steps, early, cut) in enumerate([*kills, (total, False, 0)]):
+        start = max((step for step in saved if step <= last_step(folder)), default=0)  # as checkpoints.repair has it
+        saved = {step for step in saved if step <= start}
+        attempt = new_attempt(folder, start)
+        end = min(total, start + steps)
+        write_steps(attempt, [(step, {"attempt": number}) for step in range(start + 1, end + 1)], cut)
+        reached = min(total, end + 1) if early else end
+        saved |= {step for step in range(start + 1, reached + 1) if step % save_every == 0 or step == total}
+        owner = {step: by for step, by in owner.items() if step <= start}
+        owner |= {step: number for step, _ in read_attempt(attempt)}
+        assert {step: data["attempt"] for step, data in merged(folder)} == owner
+    assert list(owner) == list(range(1, total + 1))

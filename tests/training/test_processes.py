@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from envtune.training.processes import kill_marked, watched
+from envtune.training.processes import kill_marked, marked, watched
 
 LEAVES_A_CHILD = (
     "import subprocess, sys, time;"
@@ -31,7 +31,8 @@ def test_an_error_leaves_nothing_behind(tmp_path: Path) -> None:
     with (
         pytest.raises(KeyboardInterrupt),
         log.open("wb") as stream,
-        watched([sys.executable, "-c", LEAVES_A_CHILD], os.environ, stream, tmp_path) as process,
+        marked(os.environ, tmp_path) as environment,
+        watched([sys.executable, "-c", LEAVES_A_CHILD], environment, stream, tmp_path) as process,
     ):
         child = child_of(log)
         raise KeyboardInterrupt
@@ -40,7 +41,7 @@ def test_an_error_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_run_left_is_found_by_its_folder(tmp_path: Path) -> None:
-    environment = {**os.environ, "ENVTUNE_STAGE_DIR": str(tmp_path)}
+    environment = {**os.environ, "ENVTUNE_RUN_DIR": str(tmp_path)}
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], env=environment) as left:
         assert kill_marked(tmp_path / "other") == 0
         assert kill_marked(tmp_path) == 1

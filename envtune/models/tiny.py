@@ -1,0 +1,94 @@
+"""A tiny random model in the same format as a real one, so that tests run the real trainer and the real server.
+
+Two Llama layers with random weights and a byte-level BPE tokenizer trained in place on the environment's own prompt
+text, with a ChatML template. It says nothing sensible; everything around it works as with a real checkpoint.
+Takes about a second, no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from envtune.models.checkpoint import LlamaShape, SpecialTokens, write_checkpoint, write_note
+from envtune.models.toy_conversations import toy_conversations
+
+CHATML = (
+    "{% for message in messages %}"
+    "{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
+_SPECIAL = SpecialTokens(bos="<|im_start|>", eos="<|im_end|>", pad="<|endoftext|>", unk="<|endoftext|>")
+_VOCABULARY = 1024
+
+
+def write_random_model(out_dir: Path, seed: int = 0) -> Path:
+    """Write the model into `out_dir` and return it. Equal seeds give equal files.
+
+    About 400,000 parameters, context 8,192 tokens, 1,024 tokens in both tokenizer and model.
+    """
+    out_dir = Path(out_dir)
+    shape = LlamaShape(
+        vocabulary=_VOCABULARY,
+        hidden=128,
+        feed_forward=256,
+        layers=2,
+        heads=4,
+        key_value_heads=2,
+        positions=8192,
+        rope_theta=10_000.0,
+        norm_epsilon=1e-5,
+    )
+    tensors = dict(_random_tensors(shape, np.random.default_rng(seed)))
+    write_checkpoint(out_dir, shape, tensors, _trained_tokenizer(), _SPECIAL, CHATML)
+    write_note(out_dir, {"source": "random", "seed": seed, "weights": "random; for tests only"})
+    return out_dir
+
+
+def _random_tensors(shape: LlamaShape, rng: np.random.Generator) -> Iterator[tuple[str, np.ndarray]]:
+    """Normal weights of deviation 0.05 (wide enough that the next-token distribution is not flat), norms of one."""
+    head = shape.hidden // shape.heads
+    queries, keys = shape.heads * head, shape.key_value_heads * head
+    sizes = {
+        "self_attn.q_proj": (queries, shape.hidden),
+        "self_attn.k_proj": (keys, shape.hidden),
+        "self_attn.v_proj": (keys, shape.hidden),
+        "self_attn.o_proj": (shape.hidden, queries),
+        "mlp.gate_proj": (shape.feed_forward, shape.hidden),
+        "mlp.up_proj": (shape.feed_forward, shape.hidden),
+        "mlp.down_proj": (shape.hidden, shape.feed_forward),
+        "input_layernorm": (shape.hidden,),
+        "post_attention_layernorm": (shape.hidden,),
+    }
+    yield "model.embed_tokens.weight", _normal(rng, (shape.vocabulary, shape.hidden))
+    for layer in range(shape.layers):
+        for part, size in sizes.items():
+            weights = _normal(rng, size) if len(size) == 2 else np.ones(size, dtype=np.float32)
+            yield f"model.layers.{layer}.{part}.weight", weights
+    yield "model.norm.weight", np.ones(shape.hidden, dtype=np.float32)
+
+
+def _normal(rng: np.random.Generator, size: tuple[int, ...]) -> np.ndarray:
+    return rng.normal(0.0, 0.05, size).astype(np.float32)
+
+
+def _trained_tokenizer() -> Tokenizer:
+    """Byte-level BPE with exactly `_VOCABULARY` entries: what training leaves free is filled with unused tokens."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=_VOCABULARY,
+        special_tokens=[_SPECIAL.pad, _SPECIAL.bos, _SPECIAL.eos],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    text = (message["content"] for conversation in toy_conversations(64, seed=0) for message in conversation)
+    tokenizer.train_from_iterator(text, trainer)
+    free = _VOCABULARY - tokenizer.get_vocab_size(with_added_tokens=True)
+    tokenizer.add_special_tokens([AddedToken(f"<|unused_{i}|>", special=True) for i in range(free)])
+    return tokenizer
