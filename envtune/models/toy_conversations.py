@@ -21,7 +21,7 @@ Conversation = tuple[dict[str, str], ...]  # chat messages; an assistant message
 # A tool's verb, and how a request says it: the name must be looked up in the docs, not made up from the request.
 VERBS = MappingProxyType({
     "polish": "shine up", "paint": "put some colour on", "repair": "fix", "wrap": "pack up", "label": "mark",
-    "rinse": "wash off", "inspect": "look over", "weigh": "tell me the weight of", "measure": "tell me the size of",
+    "rinse": "wash off", "inspect": "look over", "weigh": "find the mass of", "measure": "find the size of",
     "store": "put away", "tune": "adjust", "dust": "clean", "warm": "heat up", "tighten": "make firm",
     "photograph": "take a picture of", "relocate": "move",
 })  # fmt: skip

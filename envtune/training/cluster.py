@@ -53,6 +53,7 @@ def cluster(
             stderr=output,
             env=dict(environment),
             text=True,
+            start_new_session=True,
         )
         with head:
             assert head.stdin and head.stdout

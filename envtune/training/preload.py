@@ -16,6 +16,7 @@ CUDA must not have been initialised either, which nobody has tried here: the GPU
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import importlib
 import json
@@ -39,6 +40,7 @@ from typing import IO
 from envtune.errors import EnvtuneError
 
 _MAX_FILES = 250  # SCM_MAX_FD is 253
+_PR_SET_PDEATHSIG = 1
 _PARKED = 1 << 12  # received files are kept above this number until the program's own numbers are free
 _WITHOUT_THREADS = {  # libraries that start one when they are loaded, and how each is told not to
     "OPENBLAS_NUM_THREADS": "1",  # numpy
@@ -75,6 +77,7 @@ def preloaded(modules: Sequence[str], environment: Mapping[str, str], log: IO[by
                 stdout=log,
                 stderr=log,
                 env={**environment, **_WITHOUT_THREADS},
+                start_new_session=True,  # an interrupt reaches us first, and we end it in order
             )
         with server:
             try:
@@ -94,8 +97,8 @@ class Program:
     files: dict[int, int]  # the program's number -> ours
 
     def take_over(self) -> None:
-        """Makes this process look as if it had been started for the program."""
-        signal.set_wakeup_fd(-1)
+        """Makes this process look as if it had been started for the program, and die with the server."""
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         os.setsid()
         parked = {number: _park(ours) for number, ours in self.files.items()}
         for number, ours in parked.items():

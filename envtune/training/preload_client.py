@@ -29,10 +29,16 @@ def main(socket_path: str, arguments: list[str]) -> int:
         socket.send_fds(server, [struct.pack("!I", len(payload))], files)
         server.sendall(payload)
         answers = server.makefile()
-        pid = int(answers.readline())
+        answer = answers.readline()
+        if not answer:
+            sys.exit("the process that preloads modules has ended; its log says why")
+        pid = int(answer)
         for number in FORWARDED_SIGNALS:
             signal.signal(number, lambda received, _frame: os.kill(pid, received))
-        return os.waitstatus_to_exitcode(int(answers.readline()))
+        status = answers.readline()
+    if not status:
+        sys.exit("the process that preloads modules has ended, and this program with it")
+    return os.waitstatus_to_exitcode(int(status))
 
 
 def _is_inherited(number: int) -> bool:

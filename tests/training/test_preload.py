@@ -109,6 +109,13 @@ def test_a_killed_caller_takes_the_program_along(python: str, tmp_path: Path) ->
     assert gone(program)
 
 
+def test_a_killed_server_takes_the_programs_along(python: str, tmp_path: Path) -> None:
+    process, program = sleeping(python, tmp_path)
+    program.parent().kill()
+    assert gone(program)
+    assert process.wait(10) == 1
+
+
 def test_nothing_is_left_on_leaving(log: Path, tmp_path: Path) -> None:
     with log.open("wb") as stream, preloaded(["json"], os.environ, stream) as python:
         process, program = sleeping(python, tmp_path)
