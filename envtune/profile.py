@@ -125,7 +125,9 @@ def _profile(path: Path, content: Any) -> Profile:
     for subset in _SUBSETS:
         if tasks.get(subset) is not None:
             tasks[subset] = tuple(str(task_id) for task_id in tasks[subset])
-    maps = {key: MappingProxyType(dict(content.get(key) or {})) for key in ("model", "agent", "verl", "ray", "evaluation")}
+    maps = {
+        key: MappingProxyType(dict(content.get(key) or {})) for key in ("model", "agent", "verl", "ray", "evaluation")
+    }
     stages = {stage: MappingProxyType(dict(keys or {})) for stage, keys in (content.get("stages") or {}).items()}
     return Profile(
         name=content["name"],

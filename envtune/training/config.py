@@ -16,7 +16,7 @@ import contextlib
 import copy
 import functools
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,10 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from envtune.curriculum import Stage
+from envtune.curriculum import CURRICULUM, Stage
 from envtune.errors import EnvtuneError
-from envtune.profile import Profile
+from envtune.profile import Profile, load_profile
+from envtune.tasks import load_tasks
 from envtune.training.paper_settings import load_settings
 
 AGENT_NAME = "envtune"  # what rows call our agent loop, and what it is registered as
@@ -83,6 +84,21 @@ def _check_lengths(config: DictConfig) -> None:
     fits = actor.ppo_max_token_len_per_gpu * actor.ulysses_sequence_parallel_size
     if actor.use_dynamic_bsz and longest > fits:
         raise EnvtuneError(f"an episode of {longest} tokens does not fit into an update's batch of {fits} tokens")
+
+
+def compose_all(names: Sequence[str] = ("gpu", "cpu")) -> dict[str, dict[str, DictConfig]]:
+    """Profile -> stage -> configuration, each stage from the profile's starting model, for comparing them."""
+    profiles = {name: load_profile(name) for name in names}
+    rows = {stage.name: len(load_tasks("paper", stage.data)) for stage in CURRICULUM}
+    return {
+        name: {
+            stage.name: compose(
+                profile, stage, profile.start_model, len(profile.tasks.ids(stage.data) or ()) or rows[stage.name]
+            )
+            for stage in CURRICULUM
+        }
+        for name, profile in profiles.items()
+    }
 
 
 def agent_loop_config(profile: Profile) -> list[dict[str, Any]]:

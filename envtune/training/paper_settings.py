@@ -1,6 +1,8 @@
 """The paper's training settings beside a run's: what is the same, what differs, and why.
 
 The settings are data (paper_settings.yaml beside this file); a run's are the verl configurations of its stages.
+
+    python -m envtune.training.paper_settings     prints the table of reproduce/README.md
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ from typing import Any
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
+
+from envtune.profile import ROOT
 
 _FILE = Path(__file__).with_name("paper_settings.yaml")
 MISSING = "not set"
@@ -86,3 +90,43 @@ def _same(paper: Any, ours: Any) -> bool:
     if isinstance(paper, bool) or isinstance(ours, bool) or isinstance(paper, str):
         return type(paper) is type(ours) and paper == ours
     return not isinstance(ours, str) and ours is not None and float(paper) == float(ours)
+
+
+def markdown_table(profiles: Mapping[str, Mapping[str, DictConfig]]) -> str:
+    """Every published setting, its key in verl and its value in each profile; `profiles`: name -> stage -> configuration.
+
+    A value that changes from stage to stage is given for each. "=": the paper's.
+    """
+    lines = [
+        f"| verl's key | paper | {' | '.join(profiles)} | why not the paper's |",
+        "|---" * (3 + len(profiles)) + "|",
+    ]
+    for setting in load_settings():
+        cells = [f"`{setting.key}`"]
+        stages = list(next(iter(profiles.values())))
+        paper = [setting.value(stage) for stage in stages]
+        cells.append(_cell(paper))
+        for configs in profiles.values():
+            ours = [OmegaConf.select(configs[stage], setting.key, default=MISSING) for stage in stages]
+            cells.append("=" if all(map(_same, paper, ours)) else _cell(ours))
+        lines.append(f"| {' | '.join(cells)} | {setting.why or ''} |")
+    return "\n".join(lines)
+
+
+def _cell(values: Sequence[Any]) -> str:
+    texts = [str(value).lower() if isinstance(value, bool) else str(value) for value in values]
+    texts = [text.removeprefix(f"{ROOT}/") for text in texts]
+    return texts[0] if len(set(texts)) == 1 else ", ".join(texts)
+
+
+def main() -> None:
+    """Print the table for the profiles in reproduce/."""
+    from rich.console import Console
+
+    from envtune.training.config import compose_all
+
+    Console(soft_wrap=True, highlight=False).print(markdown_table(compose_all()), markup=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -57,9 +57,7 @@ def run_environment(profile: Profile) -> dict[str, str]:
     return environment
 
 
-def train_stage(
-    profile: Profile, stage: Stage, environment: Mapping[str, str], shared: Callable[[], Cluster]
-) -> Path:
+def train_stage(profile: Profile, stage: Stage, environment: Mapping[str, str], shared: Callable[[], Cluster]) -> Path:
     """Run one stage to its end, or go on with it; gives the folder of its result. Does nothing when it is done.
 
     environment: of its processes; shared: gives the cluster to run on, called when there is something to run.
@@ -112,7 +110,9 @@ def start_of(profile: Profile, stage: Stage) -> str | Path:
         return model
     before = profile.stage_dir(CURRICULUM[index - 1].name)
     if not (before / "done.json").is_file():
-        raise EnvtuneError(f"{stage.name} starts from {before.name}'s weights, and {before.name} is not done; train it first")
+        raise EnvtuneError(
+            f"{stage.name} starts from {before.name}'s weights, and {before.name} is not done; train it first"
+        )
     return before / "model"
 
 
@@ -231,4 +231,3 @@ def _say(text: str) -> None:
     from rich.console import Console
 
     Console(highlight=False, soft_wrap=True).print(f"[{time.strftime('%H:%M:%S')}] {text}", markup=False)
-

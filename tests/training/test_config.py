@@ -11,8 +11,8 @@ from omegaconf import OmegaConf
 from envtune.curriculum import CURRICULUM, Stage
 from envtune.errors import EnvtuneError
 from envtune.profile import PROFILES, Profile, load_profile
-from envtune.training.config import agent_loop_config, compose, differing_keys, validate
-from envtune.training.paper_settings import departures, load_settings, unexplained
+from envtune.training.config import agent_loop_config, compose, compose_all, differing_keys, validate
+from envtune.training.paper_settings import departures, load_settings, markdown_table, unexplained
 
 ROWS = {"stage1": 75, "base": 100, "all": 400}
 
@@ -40,6 +40,12 @@ def test_gpu_has_the_papers_settings_or_a_reason(gpu) -> None:
         "actor_rollout_ref.actor.ppo_mini_batch_size",
         "actor_rollout_ref.rollout.name",
     }
+
+
+def test_the_readme_s_table_is_that_of_the_profiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To mend it: python -m envtune.training.paper_settings"""
+    monkeypatch.delenv("ENVTUNE_RUNS", raising=False)
+    assert markdown_table(compose_all()) in (PROFILES / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_stages_rows_are_the_papers() -> None:

@@ -17,7 +17,9 @@ def write_steps(folder: Path, steps: list[tuple[int, dict[str, float]]], cut: in
 
 
 def test_a_resumed_stage_has_every_step_once(tmp_path: Path) -> None:
-    write_steps(new_attempt(tmp_path, 0), [(0, {"val": 0.1}), (1, {"loss": 1.0}), (2, {"loss": 2.0}), (3, {"loss": 3.0})])
+    write_steps(
+        new_attempt(tmp_path, 0), [(0, {"val": 0.1}), (1, {"loss": 1.0}), (2, {"loss": 2.0}), (3, {"loss": 3.0})]
+    )
     # killed; the newest checkpoint was that of step 2
     write_steps(new_attempt(tmp_path, 2), [(2, {"val": 0.2}), (3, {"loss": 3.5}), (4, {"loss": 4.0})])
     consolidate(tmp_path)

@@ -140,7 +140,10 @@ def test_what_multiprocessing_starts_is_preloaded_too(python: str, tmp_path: Pat
 
 def test_programs_do_not_share_random_numbers(log: Path) -> None:
     with log.open("wb") as stream, preloaded(["numpy"], os.environ, stream) as python:
-        drawn = {run(python, "-c", "import numpy, random; print(numpy.random.rand(), random.random())").stdout for _ in range(2)}
+        drawn = {
+            run(python, "-c", "import numpy, random; print(numpy.random.rand(), random.random())").stdout
+            for _ in range(2)
+        }
     assert len(drawn) == 2
 
 
