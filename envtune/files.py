@@ -89,6 +89,12 @@ def write_jsonl(path: str | os.PathLike[str], rows: Iterable[Any]) -> None:
             stream.write(json.dumps(row) + "\n")
 
 
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
+    """Write one JSON value, indented, the whole file or nothing."""
+    with atomic_write(path) as stream:
+        stream.write(json.dumps(value, indent=2) + "\n")
+
+
 def sha256_file(path: str | os.PathLike[str]) -> str:
     """Hex SHA-256 of a file's bytes."""
     with open(path, "rb") as stream:

@@ -29,8 +29,8 @@ _ARITHMETIC = MappingProxyType(
     {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
 )
 _MAX_NUMBER = 1e15  # for arithmetic inside an argument: nothing in BFCL's tools comes near it
-_MAX_INTEGER = 10**400
-_MAX_CALL_CHARACTERS = 100_000
+MAX_INTEGER = 10**400
+MAX_CALL_CHARACTERS = 100_000
 # Tools whose work grows with a number: past these values upstream does not come back (power(10, 1e8) runs for
 # minutes). The largest values in any ground truth are far below.
 _BOUNDED = MappingProxyType({("power", "exponent"): 10_000, ("logarithm", "precision"): 1_000,
@@ -72,10 +72,6 @@ class ApiState:
         self._tools = {tool: name for name in self.instances for tool in classes.methods[name]}
         self._classes = {instance: name for name, instance in self._names.items()}
 
-    def tool_class(self, tool: str) -> str | None:
-        """Name of the class that has the tool, or None when no class of the task has it."""
-        return self._tools.get(tool)
-
     def call(self, call: ToolCall) -> CallResult:
         """Execute a model's JSON call. Never raises."""
         words = (call.name, *call.arguments)
@@ -97,8 +93,8 @@ class ApiState:
 
     def _run_one(self, call: str) -> CallResult:
         try:
-            if len(call) > _MAX_CALL_CHARACTERS:
-                raise ValueError(f"call is longer than {_MAX_CALL_CHARACTERS} characters")
+            if len(call) > MAX_CALL_CHARACTERS:
+                raise ValueError(f"call is longer than {MAX_CALL_CHARACTERS} characters")
             # Upstream rewrites every name before a parenthesis, inside string arguments too: the white space
             # between them goes, and a tool's name there gets the instance's in front. Results must agree, so
             # the same is done here.
@@ -124,7 +120,7 @@ class ApiState:
     def _evaluate(self, node: ast.expr) -> Any:
         """The value of an expression. Whatever is not listed here is an error, as an unknown name is upstream."""
         match node:
-            case ast.Constant(value=int() as number) if abs(number) > _MAX_INTEGER:
+            case ast.Constant(value=int() as number) if abs(number) > MAX_INTEGER:
                 raise ValueError("integer has too many digits")
             case ast.Constant():
                 return node.value

@@ -15,12 +15,10 @@ from typing import Any
 
 from envtune.bfcl import load_api_classes
 from envtune.environment import ReplyKind, StopReason, ToolCall, Trajectory, TurnEnd, parse_reply
-from envtune.environment.executor import refuse_endless
+from envtune.environment.executor import MAX_CALL_CHARACTERS, MAX_INTEGER, call_text, refuse_endless
 from envtune.tasks import Task
 
 REFUSED = "envtune_refused_call()"
-_MAX_CHARACTERS = 100_000  # of one call; the episode's executor refuses longer ones as well
-_MAX_INTEGER = 10**400
 
 Turns = list[list[list[str]]]
 
@@ -65,9 +63,9 @@ def safe_call(call: ToolCall, tools: frozenset[str]) -> tuple[str, str]:
         refuse_endless(call.name, call.arguments, [])
     except ValueError as error:
         return REFUSED, f"{call.name}: {error}"
-    text = f"{call.name}({', '.join(f'{name}={value!r}' for name, value in call.arguments.items())})"
-    if len(text) > _MAX_CHARACTERS:
-        return REFUSED, f"the call of {call.name} is longer than {_MAX_CHARACTERS} characters"
+    text = call_text(call)
+    if len(text) > MAX_CALL_CHARACTERS:
+        return REFUSED, f"the call of {call.name} is longer than {MAX_CALL_CHARACTERS} characters"
     return text, ""
 
 
@@ -82,7 +80,7 @@ def _is_literal(value: Any) -> bool:
     if value is None or isinstance(value, (str, bool)):
         return True
     if isinstance(value, int):
-        return abs(value) <= _MAX_INTEGER
+        return abs(value) <= MAX_INTEGER
     if isinstance(value, float):
         return math.isfinite(value)
     if isinstance(value, dict):

@@ -14,7 +14,7 @@ import shutil
 from pathlib import Path
 
 from envtune.errors import EnvtuneError
-from envtune.files import atomic_write, sha256_file
+from envtune.files import atomic_write, sha256_file, write_json
 
 _TRACKER = "latest_checkpointed_iteration.txt"
 
@@ -53,8 +53,7 @@ def hand_over(folder: Path, step: int, target: Path) -> None:
     shutil.copytree(source, unfinished)
     config = json.loads((unfinished / "config.json").read_text(encoding="utf-8"))
     config.pop("torch_dtype", None)
-    with atomic_write(unfinished / "config.json") as stream:
-        json.dump({**config, "dtype": "float32"}, stream, indent=2)
+    write_json(unfinished / "config.json", {**config, "dtype": "float32"})
     shutil.rmtree(target, ignore_errors=True)
     os.replace(unfinished, target)
 

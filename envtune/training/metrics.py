@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from envtune.files import atomic_write, write_jsonl
+from envtune.files import write_json, write_jsonl
 
 
 def new_attempt(stage_dir: Path, start_step: int) -> Path:
@@ -22,8 +22,7 @@ def new_attempt(stage_dir: Path, start_step: int) -> Path:
     number = 1 + max((int(path.name) for path in attempts.glob("[0-9]*")), default=0)
     folder = attempts / f"{number:03d}"
     folder.mkdir(parents=True)
-    with atomic_write(folder / "attempt.json") as stream:
-        json.dump({"start_step": start_step}, stream)
+    write_json(folder / "attempt.json", {"start_step": start_step})
     return folder
 
 

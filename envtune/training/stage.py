@@ -23,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from envtune.curriculum import CURRICULUM, Stage
 from envtune.errors import EnvtuneError
-from envtune.files import atomic_write, sha256_json
+from envtune.files import atomic_write, sha256_json, write_json
 from envtune.profile import Profile
 from envtune.provenance import provenance
 from envtune.training import checkpoints, metrics
@@ -72,10 +72,10 @@ def train_stage(profile: Profile, stage: Stage, environment: Mapping[str, str], 
         _say(f"{stage.name}: done already ({folder / 'model'})")
         return folder / "model"
     folder.mkdir(parents=True, exist_ok=True)
-    _write_json(folder / "agent_loop.yaml", agent_loop_config(profile))  # JSON is YAML
+    write_json(folder / "agent_loop.yaml", agent_loop_config(profile))  # JSON is YAML
     with atomic_write(folder / "config.yaml") as stream:
         stream.write(OmegaConf.to_yaml(config))
-    _write_json(folder / "settings.json", settings)
+    write_json(folder / "settings.json", settings)
     wanted = int(config.trainer.total_training_steps)
     step = checkpoints.repair(folder / "checkpoints", metrics.last_step(folder))
     began = time.monotonic()
@@ -95,7 +95,7 @@ def train_stage(profile: Profile, stage: Stage, environment: Mapping[str, str], 
         "settings": settings,
         "provenance": provenance(),
     }
-    _write_json(folder / "done.json", done)
+    write_json(folder / "done.json", done)
     _say(f"{stage.name}: done in {done['seconds_last_attempt']:.0f} s, {step} steps ({folder / 'model'})")
     return folder / "model"
 
@@ -219,12 +219,6 @@ def _last_error(log: Path) -> str:
     errors = [number for number, line in enumerate(lines) if "Error" in line]
     end = errors[-1] + 1 if errors else len(lines)
     return "\n".join(line[:300] for line in lines[max(0, end - 8) : end])
-
-
-def _write_json(path: Path, value: Any) -> None:
-    with atomic_write(path) as stream:
-        json.dump(value, stream, indent=2)
-        stream.write("\n")
 
 
 def _say(text: str) -> None:
