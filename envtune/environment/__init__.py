@@ -2,15 +2,18 @@
 
 reply.py       the reply format: prompt text, parser, its complaints
 prompt.py      every message that the environment writes
-executor.py    executing a call on BFCL's API objects, without eval
+calls.py       a call as text, written and read without eval
+executor.py    executing a call on BFCL's API objects
+limits.py      what one call may cost
 gold.py        the ground truth's results and states; the two checks; a turn's score
 hints.py       actionable feedback on failures
 episode.py     the conversation and its rules
 trajectory.py  what happened, frozen
 """
 
+from envtune.environment.calls import call_text
 from envtune.environment.episode import Episode, Step
-from envtune.environment.executor import ApiState, CallResult, call_text
+from envtune.environment.executor import ApiState, CallResult
 from envtune.environment.reply import (
     Reply,
     ReplyKind,

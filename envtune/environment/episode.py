@@ -23,7 +23,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from envtune.environment import prompt
-from envtune.environment.executor import ERROR_PREFIX, ApiState, CallResult, call_text
+from envtune.environment.calls import call_text
+from envtune.environment.executor import ERROR_PREFIX, ApiState, CallResult
 from envtune.environment.gold import gold_turns, turn_score
 from envtune.environment.hints import hint_for
 from envtune.environment.prompt import Message

@@ -6,10 +6,10 @@ the ground truth's results must all be among the model's results so far, each us
 
 from __future__ import annotations
 
-import copy
 import functools
+import pickle
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,42 +25,45 @@ class GoldTurn:
     state: Mapping[str, Mapping[str, Any]]
 
 
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=2048)
 def gold_turns(task: Task) -> tuple[GoldTurn, ...]:
     """The ground truth executed, turn by turn; worked out once for a task in a process. Read-only."""
     api = ApiState(task, owner="ground_truth")
     turns = []
-    state: Mapping[str, Any] = copy.deepcopy(api.public_state())
+    state: Mapping[str, Mapping[str, Any]] = {}
     for calls in task.ground_truth:
         results = tuple(api.run(calls))
-        if calls:
-            state = copy.deepcopy(api.public_state())
+        state = _snapshot(api, state)
         turns.append(GoldTurn(results, state))
     return tuple(turns)
+
+
+def _snapshot(api: ApiState, last: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """The public state as it is now; shares with the last snapshot what has not changed since."""
+    return {
+        name: last[name] if last.get(name) == state else pickle.loads(pickle.dumps(state))
+        for name, state in api.public_state().items()
+    }
 
 
 def state_differences(api: ApiState, gold: GoldTurn) -> dict[str, dict[str, tuple[Any, Any]]]:
     """Class -> attribute -> (the model's value, the ground truth's), for the public attributes that differ."""
     found: dict[str, dict[str, tuple[Any, Any]]] = {}
-    actual = api.public_state()
     for name, attributes in gold.state.items():
+        actual = api.attributes(name)
+        if _equal([*map(actual.get, attributes)], [*attributes.values()]):
+            continue
         for attribute, wanted in attributes.items():
-            got = actual[name].get(attribute)
+            got = actual.get(attribute)
             if not _equal(got, wanted):
                 found.setdefault(name, {})[attribute] = (got, wanted)
     return found
 
 
-def missing_results(results_so_far: Iterable[str], gold: GoldTurn) -> list[str]:
+def missing_results(results_so_far: Sequence[str], gold: GoldTurn) -> list[str]:
     """The ground truth's result texts of this turn that are not among the model's results so far, as a multiset."""
-    left = Counter(results_so_far)
-    missing = []
-    for result in gold.results:
-        if left[result.text] > 0:
-            left[result.text] -= 1
-        else:
-            missing.append(result.text)
-    return missing
+    wanted = Counter(result.text for result in gold.results)
+    return [text for text, times in wanted.items() for _ in range(times - results_so_far.count(text))]
 
 
 def turn_score(api: ApiState, called: bool, results_so_far: Sequence[str], gold: GoldTurn) -> int:

@@ -15,7 +15,8 @@ from typing import Any
 
 from envtune.bfcl import load_api_classes
 from envtune.environment import ReplyKind, StopReason, ToolCall, Trajectory, TurnEnd, parse_reply
-from envtune.environment.executor import MAX_CALL_CHARACTERS, MAX_INTEGER, call_text, refuse_endless
+from envtune.environment.calls import call_text
+from envtune.environment.limits import MAX_CALL_CHARACTERS, MAX_INTEGER, refuse_costly
 from envtune.tasks import Task
 
 REFUSED = "envtune_refused_call()"
@@ -60,7 +61,7 @@ def safe_call(call: ToolCall, tools: frozenset[str]) -> tuple[str, str]:
     if not all(map(_is_literal, call.arguments.values())):
         return REFUSED, f"an argument of {call.name} is no plain value"
     try:
-        refuse_endless(call.name, call.arguments, [])
+        refuse_costly(call.name, None, [], call.arguments)
     except ValueError as error:
         return REFUSED, f"{call.name}: {error}"
     text = call_text(call)

@@ -96,7 +96,7 @@ def test_states_are_not_shared_and_are_freed() -> None:
     first, second = ApiState(task), ApiState(task)
     first.run(["mkdir(dir_name='only_here')"])
     assert "only_here" not in second.run(["ls()"])[0].text
-    gone = weakref.ref(first.instances["GorillaFileSystem"])
+    gone = weakref.ref(first._touched["GorillaFileSystem"])
     del first
     gc.collect()
     assert gone() is None
