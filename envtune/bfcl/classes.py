@@ -1,18 +1,22 @@
 """Loading a release's API classes (GorillaFileSystem, TravelAPI, ...) from the unpacked wheel.
 
 Both releases share one package name and import their long-context padding by its absolute name, so each is loaded
-under a private module name of its own, with that one import redirected while it loads. Padding that upstream writes
-to in place is shared by all instances of a process; here each call gets a copy of its own.
+under a private module name of its own, with that one import redirected while it loads. What upstream shares between
+all instances of a process and writes to (a table of padding, default arguments, the precision of decimal and mpmath)
+is each call's own here, so no episode sees another.
 """
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import decimal
 import functools
 import importlib.util
 import inspect
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FunctionType, MappingProxyType, ModuleType
@@ -47,12 +51,12 @@ STATELESS = frozenset({"MathAPI"})
 class ApiClasses:
     """The eight API classes of one release.
 
-    classes: name -> class; methods: class name -> names of its public methods (the tools).
+    classes: name -> class; methods: class name -> its public methods (the tools) -> the names of their parameters.
     """
 
     release: str
     classes: Mapping[str, type]
-    methods: Mapping[str, frozenset[str]]
+    methods: Mapping[str, Mapping[str, tuple[str, ...]]]
 
     def new(self, class_name: str, scenario: dict[str, Any], long_context: bool) -> Any:
         """A fresh instance in its initial state. `scenario` is taken over: the caller passes a copy."""
@@ -79,27 +83,43 @@ def load_api_classes(release: str) -> ApiClasses:
                 sys.modules[_LONG_CONTEXT] = before
     classes = {name: getattr(module, name) for name, module in modules.items()}
     for cls in classes.values():
-        _unshare_padding(cls)
-    methods = {
-        name: frozenset(m for m, _ in inspect.getmembers(cls, inspect.isfunction) if not m.startswith("_"))
-        for name, cls in classes.items()
-    }
+        _unshare(cls)
+    methods = {name: _methods(cls) for name, cls in classes.items()}
     return ApiClasses(release, MappingProxyType(classes), MappingProxyType(methods))
 
 
-def _unshare_padding(cls: type) -> None:
-    """Let each call of a method that names the written padding see a copy of it, so that nothing of one episode shows
-    in another, on one thread or on several."""
+def _methods(cls: type) -> Mapping[str, tuple[str, ...]]:
+    public = (item for item in inspect.getmembers(cls, inspect.isfunction) if not item[0].startswith("_"))
+    return MappingProxyType({name: tuple(inspect.signature(function).parameters)[1:] for name, function in public})
+
+
+@contextlib.contextmanager
+def own_precision() -> Iterator[None]:
+    """MathAPI sets the process's precision of decimal and mpmath; within this context it is changed for nobody else."""
+    import mpmath  # takes a while to import, and is there already when MathAPI is
+
+    with decimal.localcontext(), mpmath.workdps(mpmath.mp.dps):
+        yield
+
+
+def _unshare(cls: type) -> None:
+    """Give each call of a method its own copy of the padding that it writes to, and of defaults that can be written."""
     for name, function in list(vars(cls).items()):
-        if isinstance(function, FunctionType) and _WRITTEN_PADDING in function.__code__.co_names:
-            setattr(cls, name, _with_own_padding(function))
+        if not isinstance(function, FunctionType):
+            continue
+        written = any(isinstance(default, (list, dict, set)) for default in function.__defaults__ or ())
+        if written or _WRITTEN_PADDING in function.__code__.co_names:
+            setattr(cls, name, _unshared(function))
 
 
-def _with_own_padding(function: FunctionType) -> Callable[..., Any]:
+def _unshared(function: FunctionType) -> Callable[..., Any]:
+    padding = function.__globals__.get(_WRITTEN_PADDING)
+
     @functools.wraps(function)
     def method(*args: Any, **kwargs: Any) -> Any:
-        scope = {**function.__globals__, _WRITTEN_PADDING: dict(function.__globals__[_WRITTEN_PADDING])}
-        return FunctionType(function.__code__, scope, function.__name__, function.__defaults__)(*args, **kwargs)
+        scope = function.__globals__ if padding is None else {**function.__globals__, _WRITTEN_PADDING: dict(padding)}
+        own = FunctionType(function.__code__, scope, function.__name__, copy.deepcopy(function.__defaults__))
+        return own(*args, **kwargs)
 
     return method
 

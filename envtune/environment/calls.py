@@ -79,10 +79,11 @@ def _no_call(node: ast.Call) -> Any:
 
 def arguments(node: ast.Call, call: Callable[[ast.Call], Any]) -> Arguments:
     """A call's positional and keyword arguments, evaluated in Python's order."""
-    names = [keyword.arg for keyword in node.keywords]
-    for name in names:
-        if name is None or names.count(name) > 1:
-            raise SyntaxError(f"keyword argument repeated: {name} (<string>, line 1)")
+    names: set[str] = set()
+    for keyword in node.keywords:
+        if keyword.arg is None or keyword.arg in names:
+            raise SyntaxError(f"keyword argument repeated: {keyword.arg} (<string>, line 1)")
+        names.add(keyword.arg)
     positional = [evaluate(argument, call) for argument in node.args]
     return positional, {str(keyword.arg): evaluate(keyword.value, call) for keyword in node.keywords}
 

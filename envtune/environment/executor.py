@@ -9,6 +9,7 @@ error of our own.
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import io
 import json
@@ -21,13 +22,25 @@ from dataclasses import dataclass
 from typing import Any
 
 from envtune.bfcl import load_api_classes
+from envtune.bfcl.classes import own_precision
 from envtune.environment.calls import arguments, call_text, evaluate, parse, plain_call, qualify
-from envtune.environment.limits import MAX_CALL_CHARACTERS, MAX_RESULT_CHARACTERS, LimitExceeded, refuse_costly
+from envtune.environment.limits import (
+    MAX_CALL_CHARACTERS,
+    MAX_EPISODE_CHARACTERS,
+    MAX_RESULT_CHARACTERS,
+    LimitExceeded,
+    is_bounded,
+    refuse_costly,
+)
 from envtune.environment.reply import ToolCall
 from envtune.tasks import Task
 
 ERROR_PREFIX = "Error during execution: "
-_CACHED_BYTES = 100_000  # of a result: most are below 100, the largest in BFCL's ground truths has 70,000
+_MARSHAL_VERSION = 2  # the last without references: equal values give equal bytes
+# Sizes of a result, by marshal, between which its text is remembered: those that take long to write, and do not fill
+# memory. BFCL's ground truths have 50 of them.
+_REMEMBERED = range(8_000, 100_000)
+_SHOWN = 200  # characters of a call that is too long to be kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +68,19 @@ class ApiState:
         self._initial = _initial(task)
         self._prefix = f"{owner}_{task.id}_"
         self._touched: dict[str, Any] = {}  # class name -> this episode's own instance, made when a call needs it
+        self._characters = 0  # of all calls and results
 
     def call(self, call: ToolCall) -> CallResult:
         """Execute a model's JSON call. Never raises."""
-        words = (call.name, *call.arguments)
-        odd = next((word for word in words if not word.isidentifier() or keyword.iskeyword(word)), None)
+        try:
+            words = (call.name, *call.arguments)
+            odd = next((word for word in words if not word.isidentifier() or keyword.iskeyword(word)), None)
+            text = call_text(call)
+        except Exception as error:  # noqa: BLE001 - no JSON call: nested too deeply, a number of too many digits, ...
+            return _failed(f"{str(call.name)[:_SHOWN]}(...)", error)
         if odd is not None:  # what is no name cannot be written as a call, and must not be spliced into one
-            return _failed(call_text(call), NameError(f"name '{odd}' is not defined"))
-        return self._run_one(call_text(call))
+            return _failed(text, NameError(f"name '{odd}' is not defined"))
+        return self._run_one(text)
 
     def run(self, calls: Iterable[str]) -> list[CallResult]:
         """Execute call strings in order; each gives a result, failures included. Never raises."""
@@ -84,25 +102,45 @@ class ApiState:
         try:
             if len(call) > MAX_CALL_CHARACTERS:
                 raise LimitExceeded(f"a call has at most {MAX_CALL_CHARACTERS} characters")
-            plain = plain_call(call)
-            if plain is not None and plain[0] in self._initial.owners:
-                value = self._invoke(plain[0], *plain[1])
-            else:
-                instances = {tool: f"{self._prefix}{owner}_instance" for tool, owner in self._initial.owners.items()}
-                value = evaluate(parse(qualify(call, instances)), functools.partial(self._call, instances))
-            text = _text(value)
+            if self._characters > MAX_EPISODE_CHARACTERS:
+                raise LimitExceeded(f"all calls and results have at most {MAX_EPISODE_CHARACTERS} characters together")
+            self._characters += len(call)
+            with own_precision() if "MathAPI" in self._initial.instances else contextlib.nullcontext():
+                value = self._value(call)
+                text = _text(value)
             if len(text) > MAX_RESULT_CHARACTERS:
                 raise LimitExceeded(f"a result has at most {MAX_RESULT_CHARACTERS} characters")
+            self._characters += len(text)
             return CallResult(call, text, raised=False, error=type(value) is dict and "error" in value)
         except Exception as error:  # noqa: BLE001 - whatever a tool raises is the model's to read, as upstream
-            return _failed(call, error)
+            failed = _failed(call, error)
+            self._characters += len(failed.text)
+            return failed
+
+    def _value(self, call: str) -> Any:
+        """What the call returns."""
+        plain = plain_call(call)
+        if plain is not None and plain[0] in self._initial.owners:
+            return self._invoke(plain[0], *plain[1])
+        instances = {tool: f"{self._prefix}{owner}_instance" for tool, owner in self._initial.owners.items()}
+        tree = parse(qualify(call, instances))
+        nested = functools.partial(self._nested, instances)
+        return self._call(instances, tree) if isinstance(tree, ast.Call) else evaluate(tree, nested)
+
+    def _nested(self, instances: Mapping[str, str], node: ast.Call) -> Any:
+        """The value of a call inside another expression: a copy, since upstream's reference into the state would let a
+        few calls build what never ends."""
+        content = marshal.dumps(self._call(instances, node), _MARSHAL_VERSION)
+        if len(content) > MAX_RESULT_CHARACTERS:
+            raise LimitExceeded(f"a result has at most {MAX_RESULT_CHARACTERS} characters")
+        return marshal.loads(content)
 
     def _call(self, instances: Mapping[str, str], node: ast.Call) -> Any:
         """The value of a call in text that `qualify` has rewritten."""
         match node.func:
             case ast.Attribute(value=ast.Name(id=instance), attr=tool) if instances.get(tool) == instance:
-                return self._invoke(tool, *arguments(node, functools.partial(self._call, instances)))
-            case ast.Attribute(attr=name) | ast.Name(id=name):
+                return self._invoke(tool, *arguments(node, functools.partial(self._nested, instances)))
+            case ast.Attribute(value=ast.Name(id=name)) | ast.Name(id=name):
                 raise NameError(f"name '{name}' is not defined")
         raise ValueError("only tools can be called")
 
@@ -111,18 +149,21 @@ class ApiState:
         instance = self._touched.get(owner)
         if instance is None:
             instance = self._touched[owner] = pickle.loads(self._initial.pickled[owner])  # `_initial` wrote it
-        refuse_costly(tool, instance, positional, keywords)
+        if is_bounded(tool):
+            by_position = zip(self._initial.parameters[tool], positional, strict=False)
+            refuse_costly(tool, instance, {**dict(by_position), **keywords})
         return getattr(instance, tool)(*positional, **keywords)
 
 
 @dataclass(frozen=True)
 class _Initial:
     """A task's API objects before the first call. instances: class name -> instance, only ever read; pickled: class
-    name -> bytes to make copies from; owners: tool -> class name."""
+    name -> bytes to make copies from; owners: tool -> class name; parameters: tool -> names of its parameters."""
 
     instances: Mapping[str, Any]
     pickled: Mapping[str, bytes]
     owners: Mapping[str, str]
+    parameters: Mapping[str, tuple[str, ...]]
 
 
 @functools.lru_cache(maxsize=2048)
@@ -132,8 +173,12 @@ def _initial(task: Task) -> _Initial:
         name: classes.new(name, pickle.loads(pickle.dumps(task.initial_config.get(name, {}))), task.long_context)
         for name in task.involved_classes
     }
-    owners = {tool: name for name in instances for tool in classes.methods[name]}
-    return _Initial(instances, {name: _pickled(instance) for name, instance in instances.items()}, owners)
+    return _Initial(
+        instances=instances,
+        pickled={name: _pickled(instance) for name, instance in instances.items()},
+        owners={tool: name for name in instances for tool in classes.methods[name]},
+        parameters={tool: names for name in instances for tool, names in classes.methods[name].items()},
+    )
 
 
 def _pickled(instance: Any) -> bytes:
@@ -165,18 +210,16 @@ def _text(value: Any) -> str:
     if type(value) is not dict:
         return str(value)
     try:
-        content = marshal.dumps(value, 2)  # exact: types, order, bits of floats
+        content = marshal.dumps(value, _MARSHAL_VERSION)  # exact: types, order, bits of floats
     except ValueError:  # an object of a class, or a structure deeper than marshal goes
         content = b""
-    if 0 < len(content) <= _CACHED_BYTES:
-        return _json(content)
-    return _json_or_str(value)
+    return _json(content) if len(content) in _REMEMBERED else _json_or_str(value)
 
 
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=64)
 def _json(content: bytes) -> str:
-    """The text of a result given as marshal's bytes. The rollouts of a group get the same results over and over, and in
-    long context writing one takes longer than everything else in its episode."""
+    """The text of a result given as marshal's bytes. In long context the same ones come again and again, and writing one
+    takes longer than everything else in its episode."""
     return _json_or_str(marshal.loads(content))
 
 
@@ -188,4 +231,9 @@ def _json_or_str(value: Any) -> str:
 
 
 def _failed(call: str, error: Exception) -> CallResult:
-    return CallResult(call, f"{ERROR_PREFIX}{error}", raised=True, error=True)
+    text = f"{ERROR_PREFIX}{error}"
+    if len(text) > MAX_RESULT_CHARACTERS:
+        return _failed(call, LimitExceeded(f"a result has at most {MAX_RESULT_CHARACTERS} characters"))
+    return CallResult(
+        call if len(call) <= MAX_CALL_CHARACTERS else f"{call[:_SHOWN]}...", text, raised=True, error=True
+    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import functools
-import inspect
 from collections.abc import Iterator
 
 from envtune.bfcl import load_api_classes
@@ -33,13 +32,9 @@ def _as_tool_call(task: Task, call: str) -> ToolCall:
         raise ValueError(f"{task.id}: ground truth is not a plain call: {call}")
     name = node.func.id
     values = [ast.literal_eval(argument) for argument in node.args]
-    arguments = dict(zip(_parameters(task, name)[: len(values)], values, strict=True))
+    # some ground truths pass arguments by position
+    methods = load_api_classes(task.release).methods
+    parameters = next(methods[owner][name] for owner in task.involved_classes if name in methods[owner])
+    arguments = dict(zip(parameters[: len(values)], values, strict=True))
     arguments |= {str(argument.arg): ast.literal_eval(argument.value) for argument in node.keywords}
     return ToolCall(name, arguments)
-
-
-def _parameters(task: Task, tool: str) -> list[str]:
-    """Names of a tool's parameters, in order (some ground truths pass arguments by position)."""
-    classes = load_api_classes(task.release)
-    owner = next(name for name in task.involved_classes if tool in classes.methods[name])
-    return list(inspect.signature(getattr(classes.classes[owner], tool)).parameters)[1:]

@@ -16,7 +16,8 @@ from typing import Any
 from envtune.bfcl import load_api_classes
 from envtune.environment import ReplyKind, StopReason, ToolCall, Trajectory, TurnEnd, parse_reply
 from envtune.environment.calls import call_text
-from envtune.environment.limits import MAX_CALL_CHARACTERS, MAX_INTEGER, refuse_costly
+from envtune.environment.executor import ERROR_PREFIX, CallResult
+from envtune.environment.limits import LIMIT, MAX_CALL_CHARACTERS, MAX_INTEGER, is_bounded
 from envtune.tasks import Task
 
 REFUSED = "envtune_refused_call()"
@@ -41,8 +42,10 @@ def judged_turns(task: Task, trajectory: Trajectory) -> tuple[Turns, list[str]]:
             if reply.kind is not ReplyKind.TOOL_CALL:
                 continue
             step = []
-            for call in parse_reply(reply.reply).calls:
+            for number, call in enumerate(parse_reply(reply.reply).calls):
                 text, reason = safe_call(call, tools)
+                if number < len(reply.results) and _was_refused(call, reply.results[number]):
+                    text, reason = REFUSED, f"{call.name}: {reply.results[number].text[len(ERROR_PREFIX) :]}"
                 step.append(text)
                 if reason:
                     notes.append(f"turn {index}: {reason}")
@@ -60,14 +63,16 @@ def safe_call(call: ToolCall, tools: frozenset[str]) -> tuple[str, str]:
             return REFUSED, f"{name[:60]!r} is no parameter name"
     if not all(map(_is_literal, call.arguments.values())):
         return REFUSED, f"an argument of {call.name} is no plain value"
-    try:
-        refuse_costly(call.name, None, [], call.arguments)
-    except ValueError as error:
-        return REFUSED, f"{call.name}: {error}"
     text = call_text(call)
     if len(text) > MAX_CALL_CHARACTERS:
         return REFUSED, f"the call of {call.name} is longer than {MAX_CALL_CHARACTERS} characters"
     return text, ""
+
+
+def _was_refused(call: ToolCall, result: CallResult) -> bool:
+    """Whether the environment refused to run the call because of what it costs; the checker must not run it either.
+    The tools with a check of their own change nothing, so that one of them which raised can be left out as well."""
+    return result.text.startswith(ERROR_PREFIX + LIMIT) or (result.raised and is_bounded(call.name))
 
 
 def _tools(task: Task) -> frozenset[str]:

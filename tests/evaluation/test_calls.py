@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from envtune.environment import Episode, ToolCall, render_reply
 from envtune.environment.gold_policy import gold_replies
 from envtune.evaluation.calls import REFUSED, judged_turns, safe_call
-from envtune.tasks import find_task
+from envtune.tasks import find_task, load_tasks
 
 TOOLS = frozenset({"cd", "power", "post_tweet"})
 
@@ -59,13 +59,27 @@ def test_what_json_can_say_is_passed_on(arguments: dict[str, Any]) -> None:
         ToolCall("cd", {"lambda": 1}),
         ToolCall("cd", {"folder": "x" * 100_001}),
         ToolCall("cd", {"folder": 10**401}),
-        ToolCall("power", {"base": 10, "exponent": 10**8}),
         ToolCall("cd", {"folder": {"a": [math.nan]}}),
     ],
 )
 def test_refused(call: ToolCall) -> None:
     text, reason = safe_call(call, TOOLS)
     assert text == REFUSED and reason
+
+
+def test_what_the_environment_refused_is_not_run_by_the_checker() -> None:
+    """Numbers past a limit, and a walk through a file system in which a directory holds itself."""
+    math_task = next(t for t in load_tasks() if "MathAPI" in t.involved_classes)
+    power = ToolCall("power", {"base": 10, "exponent": 10**8})
+    twin = [ToolCall("mkdir", {"dir_name": "d"}), ToolCall("cp", {"source": "d", "destination": "d"})]
+    for task, calls in ((math_task, [power]), (find_task("multi_turn_base_0"), [*twin, ToolCall("du", {})])):
+        episode = Episode(task, rules="bfcl", max_steps_per_turn=20)
+        episode.start()
+        episode.step(render_reply("t", calls=calls))
+        episode.step(render_reply("t", answer="a"))
+        (turn, *_), notes = judged_turns(task, episode.trajectory)
+        assert turn[0][-1] == REFUSED and REFUSED not in turn[0][:-1]
+        assert len(notes) == 1 and calls[-1].name in notes[0]
 
 
 def test_a_whole_trajectory_keeps_its_calls() -> None:
