@@ -31,7 +31,8 @@ class Tasks:
     """Which tasks a profile takes of each subset.
 
     stage1, base, all, validation, evaluation: ids, or None for the whole subset (evaluation: of the 300 held out).
-    max_tools, tools_seed: arguments of `cut_tools`; None: tools are not cut.
+    max_tools, tools_seed: arguments of `cut_tools`; None: tools are not cut. max_result_characters: what the model reads
+    of one tool result in training; None: all of it (see `Episode`; evaluation follows BFCL and never shortens).
     """
 
     stage1: tuple[str, ...] | None = None
@@ -41,6 +42,7 @@ class Tasks:
     evaluation: tuple[str, ...] | None = None
     max_tools: int | None = None
     tools_seed: int = 0
+    max_result_characters: int | None = None
 
     def ids(self, subset: str) -> tuple[str, ...] | None:
         """The ids taken of a subset of the curriculum, "validation" or "evaluation"; None for all of them."""

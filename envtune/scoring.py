@@ -9,13 +9,13 @@ without `eval`. The turn scores follow the training rule and may differ: see `en
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from envtune.bfcl import get_release
 from envtune.environment.executor import ApiState
-from envtune.environment.gold import gold_turns, missing_results, state_differences, turn_score
+from envtune.environment.gold import gold_turns, missing_results, state_differences
 from envtune.errors import EnvtuneError
 from envtune.files import read_jsonl, write_jsonl
 from envtune.tasks import Task, find_task
@@ -25,30 +25,16 @@ Turns = Sequence[Sequence[Sequence[str]]]
 
 def score_line(task: Task, turns: Turns) -> dict[str, Any]:
     """{"id", "valid", "turn_scores", "progress"} of one trajectory. `turns`: turns -> steps -> call strings."""
-    scores = turn_scores(task, turns)
-    return {
-        "id": task.id,
-        "valid": official_verdict(task, turns)["valid"],
-        "turn_scores": scores,
-        "progress": sum(scores) / len(scores),
-    }
+    verdict, scores = _replay(task, turns, run_impossible=True)
+    if _calls_in_an_impossible_turn(task, turns):  # BFCL runs them, the training rule does not
+        scores = turn_scores(task, turns)
+    return {"id": task.id, "valid": verdict["valid"], "turn_scores": scores, "progress": sum(scores) / len(scores)}
 
 
 def turn_scores(task: Task, turns: Turns) -> list[int]:
     """0 or 1 a turn by the training rule; calls in a turn without ground truth are not executed; a turn that the
     trajectory does not have scores 0. What is on offer is not checked."""
-    api = ApiState(task)
-    results: list[str] = []
-    scores = []
-    for index, gold in enumerate(gold_turns(task)):
-        if index >= len(turns):
-            scores.append(0)
-            continue
-        calls = [call for step in turns[index] for call in step]
-        if gold.results:
-            results += [result.text for result in api.run(calls)]
-        scores.append(turn_score(api, bool(calls), results, gold))
-    return scores
+    return _replay(task, turns, run_impossible=False)[1]
 
 
 def official_verdict(task: Task, turns: Turns) -> dict[str, Any]:
@@ -56,33 +42,50 @@ def official_verdict(task: Task, turns: Turns) -> dict[str, Any]:
 
     error_type is BFCL's own name of what failed, None when valid.
     """
+    return _replay(task, turns, run_impossible=True)[0]
+
+
+def _replay(task: Task, turns: Turns, run_impossible: bool) -> tuple[dict[str, Any], list[int]]:
+    """The verdict and the turns' scores. run_impossible: whether calls in a turn without ground truth are executed."""
     golds = gold_turns(task)
+    problem = None
     if len(turns) != len(golds):
-        return _invalid("force_terminated", f"{len(turns)} turns were played, the ground truth has {len(golds)}")
+        problem = ("force_terminated", f"{len(turns)} turns were played, the ground truth has {len(golds)}")
     api = ApiState(task)
     results: list[str] = []
-    for index, (steps, gold) in enumerate(zip(turns, golds, strict=True)):
-        for step in steps:
-            results += [result.text for result in api.run(step)]
+    scores = [0] * len(golds)
+    for index, (steps, gold) in enumerate(zip(turns, golds, strict=False)):
+        if gold.results or run_impossible:
+            results += [result.text for step in steps for result in api.run(step)]
         if not gold.results:
+            scores[index] = int(not any(steps))
             continue
-        if _is_empty(steps):
-            return _invalid("empty_turn_model_response", f"nothing was called in turn {index}")
-        if differing := state_differences(api, gold):
-            names = ", ".join(f"{name}.{key}" for name, keys in differing.items() for key in keys)
-            return _invalid("instance_state_mismatch", f"after turn {index} these differ: {names}")
-        if missing := missing_results(results, gold):
-            return _invalid("execution_response_mismatch", f"after turn {index} {len(missing)} results are missing")
-    return {"valid": True, "error_type": None, "error_message": None}
+        differing, missing = state_differences(api, gold), missing_results(results, gold)
+        scores[index] = int(not differing and not missing)
+        if problem is None:  # BFCL stops at the first one, and looks in this order
+            problem = _problem(index, steps, differing, missing)
+    if problem is None:
+        return {"valid": True, "error_type": None, "error_message": None}, scores
+    return {"valid": False, "error_type": f"multi_turn:{problem[0]}", "error_message": problem[1]}, scores
 
 
-def _invalid(error_type: str, message: str) -> dict[str, Any]:
-    return {"valid": False, "error_type": f"multi_turn:{error_type}", "error_message": message}
+def _problem(
+    index: int, steps: Sequence[Sequence[str]], differing: Mapping[str, Mapping[str, Any]], missing: Sequence[str]
+) -> tuple[str, str] | None:
+    """What BFCL's checker finds wrong with a turn that has a ground truth: its name for it, and a message."""
+    # no step, or one step that is empty: two empty ones are no empty turn for BFCL
+    if not steps or (len(steps) == 1 and not steps[0]):
+        return "empty_turn_model_response", f"nothing was called in turn {index}"
+    if differing:
+        names = ", ".join(f"{name}.{key}" for name, keys in differing.items() for key in keys)
+        return "instance_state_mismatch", f"after turn {index} these differ: {names}"
+    if missing:
+        return "execution_response_mismatch", f"after turn {index} {len(missing)} results are missing"
+    return None
 
 
-def _is_empty(steps: Sequence[Sequence[str]]) -> bool:
-    """BFCL's idea of a turn without a call: no step, or one step that is empty (two empty ones are not)."""
-    return not steps or (len(steps) == 1 and not steps[0])
+def _calls_in_an_impossible_turn(task: Task, turns: Turns) -> bool:
+    return any(any(steps) and not calls for steps, calls in zip(turns, task.ground_truth, strict=False))
 
 
 def score_file(trajectories: Path, release: str, out: Path) -> int:

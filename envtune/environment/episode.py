@@ -59,10 +59,17 @@ class Episode:
     feedback: "standard" (BFCL's results as they are) or "augmented" (with hints on failures).
     max_steps_per_turn: replies in one turn that are not answers; 5 in training, 20 in BFCL's evaluation.
     rules: "training" or "bfcl", as above.
+    max_result_characters: the model reads no more of one tool result, its start and end with a note between them; None:
+    all of it, as in the paper. Checks, scores and records have the whole result.
     """
 
     def __init__(
-        self, task: Task, feedback: str = "standard", max_steps_per_turn: int = 5, rules: str = "training"
+        self,
+        task: Task,
+        feedback: str = "standard",
+        max_steps_per_turn: int = 5,
+        rules: str = "training",
+        max_result_characters: int | None = None,
     ) -> None:
         if feedback not in FEEDBACK:
             raise EnvtuneError(f"unknown feedback {feedback!r}; choose one of: {', '.join(FEEDBACK)}")
@@ -70,10 +77,13 @@ class Episode:
             raise EnvtuneError(f"unknown rules {rules!r}; choose one of: {', '.join(RULES)}")
         if max_steps_per_turn < 1:
             raise EnvtuneError(f"max_steps_per_turn must be at least 1, not {max_steps_per_turn}")
+        if max_result_characters is not None and max_result_characters < 1:
+            raise EnvtuneError(f"max_result_characters must be at least 1, not {max_result_characters}")
         self.task = task
         self.feedback = feedback
         self.rules = rules
         self.max_steps_per_turn = max_steps_per_turn
+        self.max_result_characters = max_result_characters
         self._gold = gold_turns(task)
         self._api = ApiState(task)
         self._started = False
@@ -110,6 +120,7 @@ class Episode:
             rules=self.rules,
             turns=tuple(turns),
             stop_reason=self._stop or StopReason.ABORTED,
+            max_result_characters=self.max_result_characters,
         )
 
     def start(self) -> list[Message]:
@@ -181,7 +192,7 @@ class Episode:
             hints = [hint_for(call, result, on_offer) for call, result in zip(parsed.calls, results, strict=True)]
         calls = tuple(result.call for result in results)
         self._replies.append(ReplyRecord(reply, parsed.kind, calls, tuple(results), tuple(hints)))
-        return prompt.results(results, hints), tuple(results)
+        return prompt.results(results, hints, self.max_result_characters), tuple(results)
 
     def _run(self, call: ToolCall, on_offer: set[str] | None) -> CallResult:
         if on_offer is not None and call.name not in on_offer:

@@ -51,14 +51,23 @@ def request(task: Task, turn: int) -> str:
     return f"{docs}\n{said or reveal_sentence(task.release)}"
 
 
-def results(calls: Sequence[CallResult], hints: Sequence[str]) -> str:
-    """The results of a reply's calls, in order, each with its hint where there is one."""
+def results(calls: Sequence[CallResult], hints: Sequence[str], max_characters: int | None = None) -> str:
+    """The results of a reply's calls, in order, each with its hint where there is one; see `shortened`."""
     lines = ["Tool results:"]
     for call, hint in zip(calls, hints, strict=True):
-        lines.append(f"{call.call.split('(', 1)[0]}: {call.text}")
+        lines.append(f"{call.call.split('(', 1)[0]}: {shortened(call.text, max_characters)}")
         if hint:
             lines.append(f"Hint: {hint}")
     return "\n".join(lines)
+
+
+def shortened(text: str, max_characters: int | None) -> str:
+    """`text`, or of one longer than `max_characters` the first and the last half of them, and how much is left out."""
+    if max_characters is None or len(text) <= max_characters:
+        return text
+    end = max_characters // 2
+    left_out = len(text) - max_characters
+    return f"{text[: max_characters - end]} [... {left_out} characters left out ...] {text[len(text) - end :]}"
 
 
 def go_on(body: str) -> str:

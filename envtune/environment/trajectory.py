@@ -68,7 +68,8 @@ class TurnRecord:
 
 @dataclass(frozen=True)
 class Trajectory:
-    """One episode. `turns` has one entry for each turn of the task, also when not all were reached."""
+    """One episode. `turns` has one entry for each turn of the task, also when not all were reached. feedback, rules,
+    max_result_characters: as `Episode` was given them."""
 
     task_id: str
     task_hash: str
@@ -78,6 +79,7 @@ class Trajectory:
     rules: str
     turns: tuple[TurnRecord, ...]
     stop_reason: StopReason
+    max_result_characters: int | None = None
 
     @property
     def replies(self) -> tuple[ReplyRecord, ...]:

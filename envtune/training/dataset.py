@@ -35,7 +35,8 @@ class EpisodeSpec:
     """Which episode a row asks for: the contract between the data and the agent loop.
 
     task_hash: of the task after its tools are cut; max_tools, tools_seed: arguments of `cut_tools` (None: not cut);
-    reward: key of `envtune.rewards.REWARDS`; split: the subset the task was taken from.
+    reward: key of `envtune.rewards.REWARDS`; split: the subset the task was taken from; feedback, max_steps_per_turn,
+    max_result_characters: as `Episode` takes them.
     """
 
     release: str
@@ -47,6 +48,7 @@ class EpisodeSpec:
     reward: str
     max_steps_per_turn: int
     split: str
+    max_result_characters: int | None = None
 
     def as_json(self) -> str:
         """One line of JSON, the row's `environment` column."""
@@ -90,6 +92,7 @@ def write_data(profile: Profile) -> Path:
         "release": profile.release,
         "max_tools": profile.tasks.max_tools,
         "tools_seed": profile.tasks.tools_seed,
+        "max_result_characters": profile.tasks.max_result_characters,
     }
     files = {
         stage.name: select_specs(
@@ -119,6 +122,7 @@ def select_specs(
     max_tools: int | None = None,
     tools_seed: int = 0,
     max_steps_per_turn: int = 5,
+    max_result_characters: int | None = None,
 ) -> list[EpisodeSpec]:
     """Specs of a subset's tasks (`envtune.tasks.load_tasks`), all of them or those named by `ids`, in that order.
 
@@ -138,6 +142,7 @@ def select_specs(
             reward=reward,
             max_steps_per_turn=max_steps_per_turn,
             split=subset,
+            max_result_characters=max_result_characters,
         )
         for task_id in (allowed if ids is None else ids)
     ]
@@ -234,7 +239,7 @@ def write_files(
 
 def _settings(specs: Sequence[EpisodeSpec]) -> dict[str, Any]:
     """What all specs of one file agree on, and the release with its wheel's hash."""
-    names = ("release", "split", "reward", "feedback", "max_steps_per_turn", "max_tools", "tools_seed")
+    names = tuple(name for name in EpisodeSpec.__dataclass_fields__ if name not in ("task_id", "task_hash"))
     values = {name: {getattr(spec, name) for spec in specs} for name in names}
     if not specs or any(len(found) > 1 for found in values.values()):
         raise EnvtuneError("a file of rows needs at least one task, and the same settings for all of them")
