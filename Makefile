@@ -84,12 +84,15 @@ tables: setup ## write Table 1 from the records and the paper's figures
 
 ##@ Checks
 
-.PHONY: test test-slow validate lint
+.PHONY: test test-slow bench validate lint
 test: $(CPU_READY) ## run the tests, one short training run among them
 	@.venv/bin/python -m pytest $(PYTEST_ARGS)
 
 test-slow: $(CPU_READY) ## run the slow tests: all four stages, and a resume after kill -9
 	@.venv/bin/python -m pytest -m slow $(PYTEST_ARGS)
+
+bench: $(CPU_READY) ## measure the environment beside bfcl-eval: speed, memory (8 minutes)
+	@.venv/bin/python -m pytest -m bench -s tests/benchmarks $(PYTEST_ARGS)
 
 validate: $(CPU_READY) ## replay all ground truths of both BFCL releases through the environment
 	@.venv/bin/envtune validate

@@ -6,30 +6,29 @@ task is played by the gold policy under the training rules, and its calls are th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from envtune.bfcl import CATEGORIES
 from envtune.environment import Episode, Trajectory
 from envtune.environment.gold_policy import gold_replies
 from envtune.rewards import progress_reward
 from envtune.scoring import official_verdict
-from envtune.tasks import Task, load_tasks
+from envtune.tasks import Task, known_defects, load_tasks
 
-# Named defects of the benchmark, both releases: a ground truth that cannot be played as the task stands.
-KNOWN_DEFECTS: Mapping[str, str] = MappingProxyType(
-    {"multi_turn_miss_func_49": "its ground truth calls tail in a turn where tail is still held out"}
-)
+# The one class of known defects that the ground truth itself shows: it cannot be played as the task stands. Tasks of
+# the other classes can, whatever else is wrong with them.
+_UNPLAYABLE = "withheld_tool"
 
 
 @dataclass(frozen=True)
 class TaskCheck:
-    """A ground truth played through the environment. problem: "" when all is well; known: a named defect."""
+    """A ground truth played through the environment. problem: "" when all is well; known: what the list of known
+    defects says of it, None when it says that the ground truth can be played."""
 
     task: Task
     problem: str
-    known: bool
+    known: str | None
 
 
 @dataclass(frozen=True)
@@ -41,14 +40,14 @@ class CategoryReport:
     checks: tuple[TaskCheck, ...]
 
     @property
-    def sound(self) -> int:
-        """Tasks without a problem."""
+    def playable(self) -> int:
+        """Tasks whose ground truth plays without a problem."""
         return sum(not check.problem for check in self.checks)
 
     @property
     def unexpected(self) -> list[TaskCheck]:
-        """Problems that are not named defects, and named defects that have gone."""
-        return [check for check in self.checks if bool(check.problem) != check.known]
+        """Problems that are not known defects, and known defects that have gone."""
+        return [check for check in self.checks if bool(check.problem) != bool(check.known)]
 
 
 def play_gold(task: Task) -> Trajectory:
@@ -72,7 +71,8 @@ def check_task(task: Task) -> TaskCheck:
         problem = f"turn scores {trajectory.turn_scores}"
     elif not official_verdict(task, trajectory.calls)["valid"]:
         problem = "not valid for the official checker"
-    return TaskCheck(task, problem, task.id in KNOWN_DEFECTS)
+    listed = (d.wrong for d in known_defects(task.release) if d.task_id == task.id and d.kind.name == _UNPLAYABLE)
+    return TaskCheck(task, problem, next(listed, None))
 
 
 def validate(release: str) -> Iterator[CategoryReport]:

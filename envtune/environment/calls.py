@@ -43,16 +43,28 @@ def parse(text: str) -> ast.expr:
 def plain_call(text: str) -> tuple[str, Arguments] | None:
     """(tool, (positional arguments, keyword arguments)) when the text is one call with literal arguments, and has no
     other name before a parenthesis; None for anything else. The values in them are the caller's own to keep."""
-    found = _plain_call(text) if len(text) <= _CACHED_CHARACTERS else _plain_call.__wrapped__(text)
-    if found is None:
-        return None
-    tool, node, known = found
-    return tool, known or arguments(node, _no_call)
+    if len(text) <= _CACHED_CHARACTERS and (known := _constant_call(text)) is not None:
+        return known
+    found = _call_by_name(text)
+    return found and (found[0], arguments(found[1], _no_call))
 
 
 @functools.lru_cache(maxsize=4096)
-def _plain_call(text: str) -> tuple[str, ast.Call, Arguments | None] | None:
-    """The call's name and tree, and its arguments when they may be shared, having nothing mutable in them."""
+def _constant_call(text: str) -> tuple[str, Arguments] | None:
+    """The same for a call whose arguments are constants, which nobody can change and which are small."""
+    found = _call_by_name(text)
+    if found is None:
+        return None
+    tool, node = found
+    if not all(isinstance(value, ast.Constant) for value in (*node.args, *(k.value for k in node.keywords))):
+        return None
+    try:
+        return tool, arguments(node, _no_call)
+    except (SyntaxError, LimitExceeded):
+        return None  # the caller evaluates once more, and gets the error
+
+
+def _call_by_name(text: str) -> tuple[str, ast.Call] | None:
     start = _START.match(text)
     if start is None or len(NAME_BEFORE_PARENTHESIS.findall(text)) != 1:
         return None
@@ -60,14 +72,7 @@ def _plain_call(text: str) -> tuple[str, ast.Call, Arguments | None] | None:
         node = parse(text)
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         return None
-    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
-        return None
-    values = [*node.args, *(keyword.value for keyword in node.keywords)]
-    try:
-        known = arguments(node, _no_call) if all(isinstance(value, ast.Constant) for value in values) else None
-    except (SyntaxError, LimitExceeded):
-        known = None  # the caller evaluates once more, and gets the error
-    return start.group(1), node, known
+    return (start.group(1), node) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else None
 
 
 def _no_call(node: ast.Call) -> Any:

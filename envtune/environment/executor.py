@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import copy
 import functools
-import io
 import json
 import keyword
 import marshal
@@ -40,6 +40,7 @@ _MARSHAL_VERSION = 2  # the last without references: equal values give equal byt
 # Sizes of a result, by marshal, between which its text is remembered: those that take long to write, and do not fill
 # memory. BFCL's ground truths have 50 of them.
 _REMEMBERED = range(8_000, 100_000)
+_AS_IT_IS = contextlib.nullcontext()
 _SHOWN = 200  # characters of a call that is too long to be kept
 
 
@@ -89,13 +90,13 @@ class ApiState:
     def attributes(self, class_name: str) -> Mapping[str, Any]:
         """All attributes of the class's instance, private ones included. To be read, not written."""
         instance = self._touched.get(class_name)
-        return vars(self._initial.instances[class_name] if instance is None else instance)
+        return vars(self._initial.prototypes[class_name].instance if instance is None else instance)
 
     def public_state(self) -> dict[str, dict[str, Any]]:
         """Class name -> its public attributes (the part of the state that BFCL's checker compares)."""
         return {
             name: {key: value for key, value in self.attributes(name).items() if not key.startswith("_")}
-            for name in self._initial.instances
+            for name in self._initial.prototypes
         }
 
     def _run_one(self, call: str) -> CallResult:
@@ -105,12 +106,12 @@ class ApiState:
             if self._characters > MAX_EPISODE_CHARACTERS:
                 raise LimitExceeded(f"all calls and results have at most {MAX_EPISODE_CHARACTERS} characters together")
             self._characters += len(call)
-            with own_precision() if "MathAPI" in self._initial.instances else contextlib.nullcontext():
+            with own_precision() if "MathAPI" in self._initial.prototypes else _AS_IT_IS:
                 value = self._value(call)
                 text = _text(value)
+            self._characters += len(text)
             if len(text) > MAX_RESULT_CHARACTERS:
                 raise LimitExceeded(f"a result has at most {MAX_RESULT_CHARACTERS} characters")
-            self._characters += len(text)
             return CallResult(call, text, raised=False, error=type(value) is dict and "error" in value)
         except Exception as error:  # noqa: BLE001 - whatever a tool raises is the model's to read, as upstream
             failed = _failed(call, error)
@@ -148,20 +149,59 @@ class ApiState:
         owner = self._initial.owners[tool]
         instance = self._touched.get(owner)
         if instance is None:
-            instance = self._touched[owner] = pickle.loads(self._initial.pickled[owner])  # `_initial` wrote it
+            instance = self._touched[owner] = self._initial.prototypes[owner].copy()
         if is_bounded(tool):
             by_position = zip(self._initial.parameters[tool], positional, strict=False)
             refuse_costly(tool, instance, {**dict(by_position), **keywords})
         return getattr(instance, tool)(*positional, **keywords)
 
 
+class _Generator:
+    """A random.Random in a given state, made when it is first used: few calls draw, and making one takes longer than
+    copying everything else of an instance."""
+
+    def __init__(self, state: tuple[Any, ...]) -> None:
+        self._state = state
+        self._made: random.Random | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        if self._made is None:
+            self._made = random.Random(0)
+            self._made.setstate(self._state)
+        return getattr(self._made, name)
+
+
+@dataclass(frozen=True)
+class _Prototype:
+    """An API object before the first call. instance: only ever read; pickled: all of it but its random number
+    generators; generators: attribute -> the state of the one that it holds."""
+
+    instance: Any
+    pickled: bytes
+    generators: Mapping[str, tuple[Any, ...]]
+
+    def copy(self) -> Any:
+        """An instance of an episode's own."""
+        instance = pickle.loads(self.pickled)  # `_prototype` wrote it, in this process
+        for name, state in self.generators.items():
+            setattr(instance, name, _Generator(state))
+        return instance
+
+
+def _prototype(instance: Any) -> _Prototype:
+    generators = {name: value.getstate() for name, value in vars(instance).items() if type(value) is random.Random}
+    rest = copy.copy(instance)
+    for name in generators:
+        delattr(rest, name)
+    return _Prototype(instance, pickle.dumps(rest, pickle.HIGHEST_PROTOCOL), generators)
+
+
 @dataclass(frozen=True)
 class _Initial:
-    """A task's API objects before the first call. instances: class name -> instance, only ever read; pickled: class
-    name -> bytes to make copies from; owners: tool -> class name; parameters: tool -> names of its parameters."""
+    """A task before the first call. prototypes: class name -> its API object; owners: tool -> class name; parameters:
+    tool -> names of its parameters."""
 
-    instances: Mapping[str, Any]
-    pickled: Mapping[str, bytes]
+    prototypes: Mapping[str, _Prototype]
     owners: Mapping[str, str]
     parameters: Mapping[str, tuple[str, ...]]
 
@@ -169,38 +209,13 @@ class _Initial:
 @functools.lru_cache(maxsize=2048)
 def _initial(task: Task) -> _Initial:
     classes = load_api_classes(task.release)
-    instances = {
-        name: classes.new(name, pickle.loads(pickle.dumps(task.initial_config.get(name, {}))), task.long_context)
-        for name in task.involved_classes
-    }
+    configs = {name: pickle.loads(pickle.dumps(task.initial_config.get(name, {}))) for name in task.involved_classes}
+    methods = {name: classes.methods[name] for name in task.involved_classes}
     return _Initial(
-        instances=instances,
-        pickled={name: _pickled(instance) for name, instance in instances.items()},
-        owners={tool: name for name in instances for tool in classes.methods[name]},
-        parameters={tool: names for name in instances for tool, names in classes.methods[name].items()},
+        prototypes={name: _prototype(classes.new(name, configs[name], task.long_context)) for name in configs},
+        owners={tool: name for name in methods for tool in methods[name]},
+        parameters={tool: names for found in methods.values() for tool, names in found.items()},
     )
-
-
-def _pickled(instance: Any) -> bytes:
-    stream = io.BytesIO()
-    _Pickler(stream, pickle.HIGHEST_PROTOCOL).dump(instance)
-    return stream.getvalue()
-
-
-class _Pickler(pickle.Pickler):
-    """Random number generators as their state alone: random.Random's own way seeds a new one from the system first,
-    which takes longer than everything else."""
-
-    def reducer_override(self, value: Any) -> Any:
-        if type(value) is random.Random:
-            return _random, (value.getstate(),)
-        return NotImplemented
-
-
-def _random(state: tuple[Any, ...]) -> random.Random:
-    generator = random.Random(0)
-    generator.setstate(state)
-    return generator
 
 
 def _text(value: Any) -> str:

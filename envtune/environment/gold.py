@@ -24,6 +24,11 @@ class GoldTurn:
     results: tuple[CallResult, ...]
     state: Mapping[str, Mapping[str, Any]]
 
+    @functools.cached_property
+    def wanted(self) -> Mapping[str, int]:
+        """Result text -> how many times it must be among the model's."""
+        return Counter(result.text for result in self.results)
+
 
 @functools.lru_cache(maxsize=2048)
 def gold_turns(task: Task) -> tuple[GoldTurn, ...]:
@@ -62,8 +67,7 @@ def state_differences(api: ApiState, gold: GoldTurn) -> dict[str, dict[str, tupl
 
 def missing_results(results_so_far: Sequence[str], gold: GoldTurn) -> list[str]:
     """The ground truth's result texts of this turn that are not among the model's results so far, as a multiset."""
-    wanted = Counter(result.text for result in gold.results)
-    return [text for text, times in wanted.items() for _ in range(times - results_so_far.count(text))]
+    return [text for text, times in gold.wanted.items() for _ in range(times - results_so_far.count(text))]
 
 
 def turn_score(api: ApiState, called: bool, results_so_far: Sequence[str], gold: GoldTurn) -> int:

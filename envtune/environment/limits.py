@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Any
 
 MAX_CALL_CHARACTERS = 20_000
-MAX_RESULT_CHARACTERS = 200_000
+MAX_RESULT_CHARACTERS = 250_000  # no tool that changes something returns more than 12 times its arguments
 MAX_EPISODE_CHARACTERS = 2_000_000
 MAX_INTEGER = 10**400
 MAX_PRECISION = 1_000
@@ -85,12 +85,12 @@ def _tree(instance: Any, _: Mapping[str, Any]) -> None:
     while left:
         directory, depth, path = left.pop()
         for name, item in directory.contents.items():
-            below = path + len(name) + 1
-            files, characters = files + 1, characters + below
+            below = path + len(str(name)) + 1
+            files, characters = files + 1, characters + below + len(getattr(item, "content", ""))
             if files > MAX_FILES or depth > MAX_DEPTH or characters > MAX_EPISODE_CHARACTERS:
                 raise LimitExceeded(
                     f"the file system is too large to walk: at most {MAX_FILES} files, {MAX_DEPTH} levels and "
-                    f"{MAX_EPISODE_CHARACTERS} characters of paths"
+                    f"{MAX_EPISODE_CHARACTERS} characters"
                 )
             if hasattr(item, "contents"):
                 left.append((item, depth + 1, below))

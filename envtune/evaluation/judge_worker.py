@@ -10,10 +10,12 @@ them change shared tables, so nothing of one entry may be left when the next one
 import importlib
 import json
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable
 
+_MEMORY = 4 << 30  # bytes of address space, for what the environment's limits might have let through
 _MODULE = "bfcl_eval.eval_checker.multi_turn_eval"
 
 
@@ -39,6 +41,7 @@ def _in_a_fork(check: Callable[..., dict], job: dict) -> str:
     if child == 0:
         os.close(reading)
         signal.alarm(job["seconds"])  # its default action ends the process whatever it is busy with
+        resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
         _write_all(writing, _answer(check, job).encode())
         os._exit(0)
     os.close(writing)

@@ -25,7 +25,7 @@ from envtune.evaluation.judge import Judge, JudgeError, Verdict
 from envtune.evaluation.protocol import KIT_FORMAT, Protocol, identity
 from envtune.evaluation.records import OUTCOMES, SCHEMA_VERSION, Record, RunFolder
 from envtune.provenance import provenance
-from envtune.tasks import Task
+from envtune.tasks import Task, is_sound, load_defects
 
 PASSES = 2
 
@@ -77,14 +77,32 @@ def evaluate_suite(
                 asyncio.run(_run(endpoint, folder, pending, protocol, concurrency, tick))
         folder.tidy([task.id for task in tasks])
         summary = {**header, "seconds": round(spent + time.monotonic() - began, 1)}
-        summary |= summarise_records([folder.records[task.id] for task in tasks])
+        summary |= summarise_records([folder.records[task.id] for task in tasks], tasks[0].release)
         folder.write_summary(summary)
         return summary
 
 
-def summarise_records(records: Sequence[Record]) -> dict[str, Any]:
+def summarise_records(records: Sequence[Record], release: str) -> dict[str, Any]:
     """{"complete", "categories": category -> counts by outcome, "accuracy" and mean "progress" of those run,
-    "totals"}. accuracy in percent and progress are None where nothing was run."""
+    "sound": {"defects_version", "categories": the same of the tasks that are sound}, "totals"}.
+
+    accuracy in percent and progress are None where nothing was run. Which tasks are sound is what the list of known
+    defects says of their ids in this release (`envtune.tasks.is_sound`).
+    """
+    totals = {
+        name: sum(getattr(record, name) or 0 for record in records)
+        for name in ("steps", "tool_calls", "tool_errors", "ill_formed", "truncated", "tokens_in", "tokens_out")
+    }
+    sound = [record for record in records if is_sound(record.id, release)]
+    return {
+        "complete": all(record.outcome != "not_run" for record in records),
+        "categories": _by_category(records),
+        "sound": {"defects_version": load_defects().version, "categories": _by_category(sound)},
+        "totals": totals,
+    }
+
+
+def _by_category(records: Sequence[Record]) -> dict[str, dict[str, Any]]:
     categories = {}
     for category in dict.fromkeys(record.category for record in records):
         of_it = [record for record in records if record.category == category]
@@ -95,11 +113,7 @@ def summarise_records(records: Sequence[Record]) -> dict[str, Any]:
             "accuracy": round(100 * sum(bool(r.valid) for r in run) / len(run), 4) if run else None,
             "progress": round(sum(r.progress or 0.0 for r in run) / len(run), 6) if run else None,
         }
-    totals = {
-        name: sum(getattr(record, name) or 0 for record in records)
-        for name in ("steps", "tool_calls", "tool_errors", "ill_formed", "truncated", "tokens_in", "tokens_out")
-    }
-    return {"complete": all(r.outcome != "not_run" for r in records), "categories": categories, "totals": totals}
+    return categories
 
 
 def record_of(task: Task, conversation: Conversation, verdict: Verdict) -> Record:

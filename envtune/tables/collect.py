@@ -12,6 +12,7 @@ from envtune.bfcl import CATEGORIES
 from envtune.errors import EnvtuneError
 from envtune.evaluation.records import SCHEMA_VERSION, Record, RunFolder, read_records
 from envtune.files import atomic_write, write_jsonl
+from envtune.tasks import is_sound
 
 
 @dataclass(frozen=True)
@@ -35,10 +36,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class RunRow:
-    """One evaluated checkpoint. summary: as in the run's summary.json; cells: category -> Cell, every category."""
+    """One evaluated checkpoint. summary: as in the run's summary.json; cells: category -> Cell, every category; sound:
+    the same, of the tasks that the list of known defects leaves as sound."""
 
     summary: Mapping[str, Any]
     cells: Mapping[str, Cell]
+    sound: Mapping[str, Cell]
 
     @property
     def about(self) -> Mapping[str, Any]:
@@ -53,8 +56,12 @@ class RunRow:
     @property
     def average(self) -> float | None:
         """Unweighted mean of the four categories, in percent, as BFCL and the paper have it; None if one is missing."""
-        values = [self.cells[category].accuracy for category in CATEGORIES]
-        return None if None in values else sum(v for v in values if v is not None) / len(values)
+        return _average(self.cells)
+
+    @property
+    def average_sound(self) -> float | None:
+        """The same over the sound tasks."""
+        return _average(self.sound)
 
     @property
     def block(self) -> str:
@@ -106,12 +113,25 @@ def _read_row(path: Path) -> RunRow:
         raise EnvtuneError(f"{path} is no summary of an evaluation ({error!r}); run `make tables` again") from error
     listed = read_records(path.with_suffix(".jsonl.gz"))
     cells = {category: _cell(category, items.get(category, 0), listed) for category in CATEGORIES}
+    unsound = [record for record in listed if not is_sound(record.id, summary["identity"]["release"])]
+    sound = {category: _without(cells[category], category, unsound) for category in CATEGORIES}
     counted = {c: n for c in CATEGORIES if (n := sum(record.category == c for record in listed))}
     if any(n > items.get(category, 0) for category, n in counted.items()):
         raise EnvtuneError(f"{path}: its records are not those it speaks of ({counted}, not {dict(items)})")
-    return RunRow(summary, cells)
+    return RunRow(summary, cells, sound)
 
 
 def _cell(category: str, items: int, records: Iterable[Record]) -> Cell:
     outcomes = [record.outcome for record in records if record.category == category]
     return Cell(items, outcomes.count("passed"), outcomes.count("failed"))
+
+
+def _without(cell: Cell, category: str, records: Iterable[Record]) -> Cell:
+    """The cell less these records. Items that have no record stay in it, as not run."""
+    less = [record.outcome for record in records if record.category == category]
+    return Cell(cell.items - len(less), cell.passed - less.count("passed"), cell.failed - less.count("failed"))
+
+
+def _average(cells: Mapping[str, Cell]) -> float | None:
+    values = [cells[category].accuracy for category in CATEGORIES]
+    return None if None in values else sum(v for v in values if v is not None) / len(values)

@@ -14,6 +14,7 @@ from typing import Any
 from envtune.bfcl import CATEGORIES
 from envtune.tables.collect import Cell, RunRow, read_rows
 from envtune.tables.paper import TABLE1_PROTOCOL, PaperRow, paper_table1
+from envtune.tasks import load_defects
 
 _TITLES = {
     "base": "Base",
@@ -101,8 +102,28 @@ def _block(profile: str, rows: Sequence[RunRow]) -> list[str]:
         "- Steps: optimizer steps of all stages up to the checkpoint",
         "",
         *table,
+        "",
+        *_sound(rows),
         *(["", f"Not run (no answer from the endpoint or the judge): {'; '.join(missing)}."] if missing else []),
     ]
+
+
+def _sound(rows: Sequence[RunRow]) -> list[str]:
+    """The same results without the tasks that are known to be unsound."""
+    items = sum(cell.items for cell in rows[0].cells.values())
+    sound = min(sum(cell.items for cell in row.sound.values()) for row in rows)
+    return [
+        f"On the sound tasks alone, {sound} of {items} (list of known defects, version {load_defects().version}):",
+        "",
+        *_grid(
+            ["Checkpoint", "Average", *(_TITLES[category] for category in CATEGORIES)],
+            [
+                [str(row.about["checkpoint"]), _number(row.average_sound), *(_counted(row.sound[c]) for c in CATEGORIES)]
+                for row in rows
+            ],
+            left=1,
+        ),
+    ]  # fmt: skip
 
 
 def _grid(head: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> list[str]:
@@ -155,6 +176,8 @@ def _csv(paper: Sequence[PaperRow], ours: Sequence[RunRow]) -> str:
         "source", "protocol", "release", "tasks_sha256", "tools_cut", "model", "variant", "training_steps", "seed",
         "commit", "runs", "average",
         *(f"{category}{part}" for category in CATEGORIES for part in ("", "_passed", "_items", "_not_run")),
+        "defects_version", "average_sound",
+        *(f"{category}_sound{part}" for category in CATEGORIES for part in ("", "_passed", "_items")),
     ]  # fmt: skip
     stream = io.StringIO()
     writer = csv.DictWriter(stream, columns, restval="", lineterminator="\n")
@@ -174,5 +197,9 @@ def _csv(paper: Sequence[PaperRow], ours: Sequence[RunRow]) -> str:
         for category, cell in run.cells.items():
             row |= {category: _number(cell.accuracy), f"{category}_items": cell.items}
             row |= {f"{category}_passed": cell.passed, f"{category}_not_run": cell.not_run}
+        row |= {"defects_version": load_defects().version, "average_sound": _number(run.average_sound)}
+        for category, cell in run.sound.items():
+            row |= {f"{category}_sound": _number(cell.accuracy), f"{category}_sound_items": cell.items}
+            row |= {f"{category}_sound_passed": cell.passed}
         writer.writerow(row)
     return stream.getvalue()

@@ -1,4 +1,7 @@
-"""`make tables`: copy a run's records into results/ and write its tables from the copies."""
+"""`make tables`: copy a run's records into results/ and write its tables from the copies.
+
+Where there is no run (a fresh checkout), the tables are written anew from the copies that are there.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,8 @@ PAPER = ROOT / "results" / "paper"
 def write_tables(profile: Profile) -> list[Path]:
     """Copy the records and write table1.md and table1.csv; gives the paths of the tables."""
     folder = profile.results_dir
-    copy_records(profile.run_dir / "evaluation", CHECKPOINTS, folder / "records")
+    if (evaluation := profile.run_dir / "evaluation").is_dir():
+        copy_records(evaluation, CHECKPOINTS, folder / "records")
     written = []
     for suffix, text in zip(("md", "csv"), table1(profile.name, folder / "records", PAPER), strict=True):
         path = folder / f"table1.{suffix}"

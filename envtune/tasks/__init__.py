@@ -1,7 +1,21 @@
-"""Tasks: BFCL V3 multi-turn instances as frozen values, and the split that training and evaluation keep to."""
+"""Tasks: BFCL V3 multi-turn instances as frozen values, the split that training and evaluation keep to, and the list of
+known defects."""
 
+from envtune.tasks.defects import Defect, is_sound, known_defects, load_defects
 from envtune.tasks.load import find_task, load_tasks
 from envtune.tasks.split import SPLITS, Split, load_split
 from envtune.tasks.task import Task, cut_tools
 
-__all__ = ["SPLITS", "Split", "Task", "cut_tools", "find_task", "load_split", "load_tasks"]
+__all__ = [
+    "SPLITS",
+    "Defect",
+    "Split",
+    "Task",
+    "cut_tools",
+    "find_task",
+    "is_sound",
+    "known_defects",
+    "load_defects",
+    "load_split",
+    "load_tasks",
+]

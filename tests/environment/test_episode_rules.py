@@ -16,23 +16,30 @@ Training rules:
     those of earlier turns included; one wrong turn does not end the episode.
 11. finish() scores the current turn and all after it 0.
 12. The gold policy scores 1 in every turn.
+13. Augmented feedback changes what the model reads of a failed call, and nothing else.
+14. What the model reads of a long result can be shortened; checks, scores and records have all of it.
+15. In long context the same calls return more: files, watch list, orders, stock data, cards, bookings, flight costs,
+    weather, car status, cities on a route. The state that is compared is padded alike on both sides.
+16. A call past a limit (envtune/environment/limits.py) is a failed call like any other; the turn goes on.
+17. A data field that no BFCL release reads (excluded_function) is not read here either.
 BFCL's rules:
-13. A reply with nothing to execute ends the turn, ill-formed ones included.
-14. With a limit of 20, 21 steps run in a turn; then the whole entry is over and its later turns do not exist.
-15. Held-out tools run, and calls in the impossible turn run too.
+18. A reply with nothing to execute ends the turn, ill-formed ones included.
+19. With a limit of 20, 21 steps run in a turn; then the whole entry is over and its later turns do not exist.
+20. Held-out tools run, and calls in the impossible turn run too.
 """
 
 from __future__ import annotations
 
 import pytest
 
+from envtune.bfcl import load_api_classes
 from envtune.environment import Episode, ReplyKind, StopReason, ToolCall, Trajectory, TurnEnd, render_reply
 from envtune.environment.gold_policy import gold_calls, gold_replies
 from envtune.environment.prompt import reveal_sentence
 from envtune.errors import EnvtuneError
 from envtune.rewards import progress_reward
 from envtune.scoring import score_line
-from envtune.tasks import Task, find_task
+from envtune.tasks import Task, find_task, load_tasks
 
 ANSWER = render_reply("t", answer="done")
 LS = render_reply("t", calls=[ToolCall("ls", {})])
@@ -174,13 +181,85 @@ def test_12_gold_scores_1_everywhere(release: str, feedback: str) -> None:
         assert score_line(episode.task, episode.trajectory.calls)["valid"]
 
 
-def test_13_bfcl_an_ill_formed_reply_ends_the_turn() -> None:
+@pytest.mark.parametrize("task_id", [BASE, MISS_FUNC, "multi_turn_base_150"])
+def test_13_feedback_changes_nothing_but_what_is_read(task_id: str) -> None:
+    task = find_task(task_id)
+    wrong = render_reply("t", calls=[ToolCall("cd", {"folder": "a/b"}), ToolCall("nothing", {})])
+    replies = [reply for gold in gold_replies(task) for reply in (wrong, gold)]
+    trajectories = []
+    for feedback in ("standard", "augmented"):
+        episode = started(task, feedback=feedback)
+        for reply in replies:
+            if not episode.done:
+                episode.step(reply)
+        trajectories.append(episode.trajectory)
+    plain, augmented = trajectories
+    assert plain.turn_scores == augmented.turn_scores and plain.calls == augmented.calls
+    assert [r.results for r in plain.replies] == [r.results for r in augmented.replies]
+
+
+def test_14_a_long_result_is_shortened_for_the_model_only() -> None:
+    task = find_task("multi_turn_long_context_0")
+    long = render_reply("t", calls=[ToolCall("cd", {"folder": "document"}), ToolCall("ls", {})])
+    whole, short = started(task), started(task, max_result_characters=60)
+    read, step = whole.step(long).messages[0]["content"], short.step(long)
+    assert step.results[1].text in read
+    (message,) = step.messages
+    listed = message["content"].split("ls: ")[1].split("\n")[0]
+    start, note, end = listed.partition(f" [... {len(step.results[1].text) - 60} characters left out ...] ")
+    assert note and step.results[1].text.startswith(start) and step.results[1].text.endswith(end)
+    assert len(start) == len(end) == 30
+    for episode in (whole, short):
+        play(episode, ANSWER, *[ANSWER] * (len(task.ground_truth) - 1))
+    assert whole.trajectory.turns == short.trajectory.turns
+    assert (whole.trajectory.max_result_characters, short.trajectory.max_result_characters) == (None, 60)
+
+
+LONGER = {
+    "GorillaFileSystem": [ToolCall("find", {"path": ".", "name": ""})],
+    "TradingBot": [ToolCall("get_stock_info", {"symbol": "NVDA"}), ToolCall("get_watchlist", {})],
+    "TravelAPI": [ToolCall("get_all_credit_cards", {})],
+    "VehicleControlAPI": [
+        ToolCall("get_outside_temperature_from_google", {}), ToolCall("displayCarStatus", {"option": "fuel"}),
+        ToolCall("estimate_distance", {"cityA": "94016", "cityB": "83214"}), ToolCall("check_tire_pressure", {}),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("class_name", LONGER)
+def test_15_long_context_pads_results(class_name: str, release: str) -> None:
+    task = next(t for t in load_tasks(release) if class_name in t.involved_classes and t.category == "base")
+    twin = find_task(task.id.replace("base", "long_context"), release)
+    for call in LONGER[class_name]:
+        if not any(tool["name"] == call.name for tool in task.tools):
+            continue  # get_all_credit_cards is not in both releases
+        plain, padded = (started(t).step(render_reply("t", calls=[call])).results[0] for t in (task, twin))
+        assert not plain.error and not padded.error
+        assert len(padded.text) > len(plain.text) + 100, call
+
+
+def test_16_a_call_past_a_limit_is_a_failed_call() -> None:
+    episode = started(BASE)
+    step = episode.step(render_reply("t", calls=[ToolCall("echo", {"content": "x" * 30_000}), ToolCall("pwd", {})]))
+    assert [result.error for result in step.results] == [True, False]
+    assert "limit of this environment" in step.messages[0]["content"]
+    assert (step.turn_score, episode.turn) == (None, 0)
+
+
+def test_17_what_no_release_reads() -> None:
+    """72 tasks of the current release have the field; their tools are all those of their classes."""
+    for task in load_tasks("current"):
+        methods = load_api_classes("current").methods
+        assert {tool["name"] for tool in task.tools} == {m for name in task.involved_classes for m in methods[name]}
+
+
+def test_18_bfcl_an_ill_formed_reply_ends_the_turn() -> None:
     episode = started(BASE, rules="bfcl", max_steps_per_turn=20)
     step = episode.step("ls()")
     assert (step.kind, step.turn_score, episode.turn) == (ReplyKind.ILL_FORMED, 0, 1)
 
 
-def test_14_bfcl_counts_21_steps() -> None:
+def test_19_bfcl_counts_21_steps() -> None:
     episode = started(BASE, rules="bfcl", max_steps_per_turn=20)
     play(episode, *[LS] * 20)
     assert not episode.done
@@ -193,7 +272,7 @@ def test_14_bfcl_counts_21_steps() -> None:
     assert not score_line(episode.task, trajectory.calls)["valid"]
 
 
-def test_15_bfcl_runs_what_training_refuses() -> None:
+def test_20_bfcl_runs_what_training_refuses() -> None:
     task = find_task(MISS_FUNC)
     episode = started(task, rules="bfcl", max_steps_per_turn=20)
     play(episode, *[ANSWER] * impossible_turn(task))

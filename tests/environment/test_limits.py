@@ -93,8 +93,8 @@ def test_results_of_nested_calls_do_not_grow_for_ever() -> None:
 def test_a_result_too_long_is_an_error() -> None:
     api = files()
     content = "x" * (lim.MAX_CALL_CHARACTERS - 100)
-    api.run([f"echo(content='{content}', file_name='f{number}')" for number in range(12)])
-    reply = ", ".join(f"cat('f{number}')" for number in range(12))
+    api.run([f"echo(content='{content}', file_name='f{number}')" for number in range(14)])
+    reply = ", ".join(f"cat('f{number}')" for number in range(14))
     assert api.run([f"[{reply}]"])[0].text.startswith(LIMIT + "a result")
     long = ApiState(task_with("TravelAPI")).call(
         ToolCall("compute_exchange_rate", {"base_currency": "USD", "target_currency": "JPY", "value": "ab" * 5_000})

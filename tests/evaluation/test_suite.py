@@ -5,6 +5,7 @@
 3. An item that the endpoint gave out on is `not_run`, never wrong, and is run by the next call.
 4. Killed in the middle and started again: no item is judged twice, none is lost.
 5. A folder of another run is refused.
+6. The summary counts all items, and the sound ones beside them.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ from typing import Any
 
 import pytest
 
+from envtune.bfcl import CATEGORIES
 from envtune.errors import EnvtuneError
 from envtune.evaluation.records import Record, RunFolder, read_records
 from envtune.evaluation.scripted_endpoint import ScriptedEndpoint
 from envtune.evaluation.suite import evaluate_suite
-from envtune.tasks import Task, find_task, load_tasks
+from envtune.tasks import Task, find_task, load_defects, load_tasks
 
 DECODING = {"temperature": 0.0, "max_tokens": 512, "seed": 0}
 
@@ -82,6 +84,18 @@ def test_policies_that_fail(policy: str, field: str | None, stop: str, tmp_path:
         assert field is None or getattr(record, field) == record.steps
         if policy == "endless":
             assert record.steps == 21 and record.error_type == "multi_turn:force_terminated"
+
+
+def test_the_summary_counts_the_sound_items_beside_all(tmp_path: Path) -> None:
+    tasks = sample("current", (1, 49, 139))
+    with ScriptedEndpoint(tasks, "gold") as scripted:
+        summary = run(scripted, tasks, tmp_path)
+    assert summary["sound"]["defects_version"] == load_defects().version
+    assert {c: v["items"] for c, v in summary["categories"].items()} == dict.fromkeys(CATEGORIES, 3)
+    # known defects: miss_func_49, and 139 of base and miss_param
+    sound = {"base": 2, "miss_func": 2, "miss_param": 2, "long_context": 3}
+    assert {c: v["passed"] for c, v in summary["sound"]["categories"].items()} == sound
+    assert {c: v["accuracy"] for c, v in summary["sound"]["categories"].items()} == dict.fromkeys(CATEGORIES, 100.0)
 
 
 def test_failing_requests_change_no_verdict(tmp_path: Path) -> None:

@@ -16,12 +16,12 @@ from envtune.errors import EnvtuneError
 from envtune.evaluation.records import RunFolder
 from envtune.evaluation.scripted_endpoint import ScriptedEndpoint
 from envtune.evaluation.suite import evaluate_suite
-from envtune.profile import ROOT
+from envtune.profile import ROOT, Profile, Tasks
 from envtune.tables.collect import copy_records, read_rows
 from envtune.tables.paper import paper_table1
 from envtune.tables.table1 import table1
-from envtune.tables.write import PAPER
-from envtune.tasks import cut_tools, find_task
+from envtune.tables.write import PAPER, write_tables
+from envtune.tasks import cut_tools, find_task, load_defects
 
 IDS = [f"multi_turn_{category}_{number}" for category in ("base", "miss_func") for number in (1, 2)]
 
@@ -76,6 +76,41 @@ def test_cells(records: Path) -> None:
     assert rows["start"]["training_steps"] == "3" and rows["start"]["seed"] == "7" and rows["start"]["runs"] == "1"
     assert "| Scripted | stage1 |  | 100.00 (2/2) |  |  |  | 3 | 7 |" in markdown
     assert "Not run (no answer from the endpoint or the judge): stage1, missing functions: 1 of 2." in markdown
+
+
+def test_the_sound_tasks_stand_beside_all_of_them(run: Path, records: Path) -> None:
+    markdown, text = table1("small", records, PAPER)
+    assert "On the sound tasks alone, 4 of 4 (list of known defects, version" in markdown
+    # make one of the passed items a known defect: of the records' ids only the list decides
+    path = records / "stage2.jsonl.gz"
+    with gzip.open(path, "rt") as stream:
+        renamed = stream.read().replace('"multi_turn_miss_func_1"', '"multi_turn_miss_func_49"')
+    with gzip.open(path, "wt") as stream:
+        stream.write(renamed)
+    markdown, text = table1("small", records, PAPER)
+    assert "On the sound tasks alone, 3 of 4 (" in markdown
+    assert "| stage2 |  | 100.00 (2/2) | 100.00 (1/1) |  |  |" in markdown
+    row = rows_of(text)["stage2"]
+    assert row["defects_version"] == load_defects().version
+    assert (row["miss_func_items"], row["miss_func_sound_items"], row["miss_func_sound_passed"]) == ("2", "1", "1")
+    assert (row["base_sound"], row["miss_func_sound"], row["miss_param_sound"]) == ("100.00", "100.00", "")
+    assert row["average"] == row["average_sound"] == ""
+
+
+def test_what_was_not_run_is_not_in_the_sound_cells_either(records: Path) -> None:
+    _, text = table1("small", records, PAPER)
+    assert (rows_of(text)["stage1"]["miss_func_sound"], rows_of(text)["stage1"]["base_sound"]) == ("", "100.00")
+
+
+def test_without_a_run_the_table_is_written_from_the_copies(records: Path, tmp_path: Path) -> None:
+    profile = Profile(
+        name="small", release="paper", seed=1, model={"source": "smollm2-warm-start"}, tasks=Tasks(),
+        run_dir=tmp_path / "none", results_dir=tmp_path, about="A test.",
+    )  # fmt: skip
+    before = sorted(path.name for path in records.iterdir())
+    markdown, _ = write_tables(profile)
+    assert sorted(path.name for path in records.iterdir()) == before
+    assert markdown.read_text() == table1("small", records, PAPER)[0]
 
 
 def test_blocks_are_protocols(records: Path) -> None:
