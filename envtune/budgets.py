@@ -91,4 +91,4 @@ def budget_rows(
 
 def _length(tokenizer: Any, messages: list[dict[str, str]], open_end: bool) -> int:
     text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=open_end)
-    return len(tokenizer.encode(text, add_special_tokens=False))
+    return len(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])

@@ -86,7 +86,8 @@ def _tree(instance: Any, _: Mapping[str, Any]) -> None:
         directory, depth, path = left.pop()
         for name, item in directory.contents.items():
             below = path + len(str(name)) + 1
-            files, characters = files + 1, characters + below + len(getattr(item, "content", ""))
+            content = getattr(item, "content", None)  # a tool may have written any value there
+            files, characters = files + 1, characters + below + (len(content) if isinstance(content, str) else 0)
             if files > MAX_FILES or depth > MAX_DEPTH or characters > MAX_EPISODE_CHARACTERS:
                 raise LimitExceeded(
                     f"the file system is too large to walk: at most {MAX_FILES} files, {MAX_DEPTH} levels and "

@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from envtune.environment import StopReason
 from envtune.errors import EnvtuneError
 from envtune.files import atomic_write, read_jsonl, write_jsonl
 
@@ -60,6 +61,11 @@ class Record:
     tokens_out: int | None = None
     seconds: float | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def is_over_budget(self) -> bool:
+        """Whether it failed because the conversation outgrew the model's context: no wrong answer, but no pass."""
+        return self.outcome == "failed" and self.stop_reason == StopReason.OVER_BUDGET
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values, with the version of the schema."""

@@ -83,7 +83,8 @@ def evaluate_suite(
 
 
 def summarise_records(records: Sequence[Record], release: str) -> dict[str, Any]:
-    """{"complete", "categories": category -> counts by outcome, "accuracy" and mean "progress" of those run,
+    """{"complete", "categories": category -> counts by outcome, "over_budget" (those of the failed whose conversation
+    outgrew the model's context), "accuracy" and mean "progress" of those run,
     "sound": {"defects_version", "categories": the same of the tasks that are sound}, "totals"}.
 
     accuracy in percent and progress are None where nothing was run. Which tasks are sound is what the list of known
@@ -110,6 +111,7 @@ def _by_category(records: Sequence[Record]) -> dict[str, dict[str, Any]]:
         categories[category] = {
             "items": len(of_it),
             **{outcome: sum(record.outcome == outcome for record in of_it) for outcome in OUTCOMES},
+            "over_budget": sum(record.is_over_budget for record in of_it),
             "accuracy": round(100 * sum(bool(r.valid) for r in run) / len(run), 4) if run else None,
             "progress": round(sum(r.progress or 0.0 for r in run) / len(run), 6) if run else None,
         }

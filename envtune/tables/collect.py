@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,13 @@ from envtune.tasks import is_sound
 
 @dataclass(frozen=True)
 class Cell:
-    """One category of one row: items the run was to play, and how they came out."""
+    """One category of one row: items the run was to play, and how they came out. over_budget: those of the failed whose
+    conversation outgrew the model's context."""
 
     items: int
     passed: int
     failed: int
+    over_budget: int = 0
 
     @property
     def not_run(self) -> int:
@@ -122,14 +124,22 @@ def _read_row(path: Path) -> RunRow:
 
 
 def _cell(category: str, items: int, records: Iterable[Record]) -> Cell:
-    outcomes = [record.outcome for record in records if record.category == category]
-    return Cell(items, outcomes.count("passed"), outcomes.count("failed"))
+    of_it = [record for record in records if record.category == category]
+    outcomes = [record.outcome for record in of_it]
+    over_budget = sum(record.is_over_budget for record in of_it)
+    return Cell(items, outcomes.count("passed"), outcomes.count("failed"), over_budget)
 
 
-def _without(cell: Cell, category: str, records: Iterable[Record]) -> Cell:
+def _without(cell: Cell, category: str, records: Sequence[Record]) -> Cell:
     """The cell less these records. Items that have no record stay in it, as not run."""
-    less = [record.outcome for record in records if record.category == category]
-    return Cell(cell.items - len(less), cell.passed - less.count("passed"), cell.failed - less.count("failed"))
+    number = sum(record.category == category for record in records)
+    less = _cell(category, number, records)
+    return Cell(
+        cell.items - less.items,
+        cell.passed - less.passed,
+        cell.failed - less.failed,
+        cell.over_budget - less.over_budget,
+    )
 
 
 def _average(cells: Mapping[str, Cell]) -> float | None:

@@ -84,12 +84,8 @@ def _block(profile: str, rows: Sequence[RunRow]) -> list[str]:
         ],
         left=2,
     )  # fmt: skip
-    missing = [
-        f"{row.about['checkpoint']}, {_TITLES[c].lower()}: {cell.not_run} of {cell.items}"
-        for row in rows
-        for c in CATEGORIES
-        if (cell := row.cells[c]).not_run
-    ]
+    missing = _listed(rows, "not_run")
+    over_budget = _listed(rows, "over_budget")
     return [
         f"## Profile {profile}, protocol {identity['protocol']['name']}, release {identity['release']}",
         "",
@@ -104,8 +100,19 @@ def _block(profile: str, rows: Sequence[RunRow]) -> list[str]:
         *table,
         "",
         *_sound(rows),
-        *(["", f"Not run (no answer from the endpoint or the judge): {'; '.join(missing)}."] if missing else []),
+        *(["", f"Not run (no answer from the endpoint or the judge): {missing}."] if missing else []),
+        *(["", f"Over budget (outgrew the model's context; not passed): {over_budget}."] if over_budget else []),
     ]
+
+
+def _listed(rows: Sequence[RunRow], count: str) -> str:
+    """Checkpoint, category and number of the cells in which the count is not 0."""
+    return "; ".join(
+        f"{row.about['checkpoint']}, {_TITLES[category].lower()}: {number} of {cell.items}"
+        for row in rows
+        for category, cell in row.cells.items()
+        if (number := getattr(cell, count))
+    )
 
 
 def _sound(rows: Sequence[RunRow]) -> list[str]:
@@ -175,7 +182,7 @@ def _csv(paper: Sequence[PaperRow], ours: Sequence[RunRow]) -> str:
     columns = [
         "source", "protocol", "release", "tasks_sha256", "tools_cut", "model", "variant", "training_steps", "seed",
         "commit", "runs", "average",
-        *(f"{category}{part}" for category in CATEGORIES for part in ("", "_passed", "_items", "_not_run")),
+        *(f"{category}{part}" for category in CATEGORIES for part in ("", "_passed", "_items", "_not_run", "_over_budget")),
         "defects_version", "average_sound",
         *(f"{category}_sound{part}" for category in CATEGORIES for part in ("", "_passed", "_items")),
     ]  # fmt: skip
@@ -197,6 +204,7 @@ def _csv(paper: Sequence[PaperRow], ours: Sequence[RunRow]) -> str:
         for category, cell in run.cells.items():
             row |= {category: _number(cell.accuracy), f"{category}_items": cell.items}
             row |= {f"{category}_passed": cell.passed, f"{category}_not_run": cell.not_run}
+            row[f"{category}_over_budget"] = cell.over_budget
         row |= {"defects_version": load_defects().version, "average_sound": _number(run.average_sound)}
         for category, cell in run.sound.items():
             row |= {f"{category}_sound": _number(cell.accuracy), f"{category}_sound_items": cell.items}

@@ -82,6 +82,13 @@ def test_copies_that_double_the_tree() -> None:
     assert api.run(["find(path='.', name='x')"])[0].text.startswith(LIMIT)
 
 
+def test_a_file_may_hold_what_is_no_text() -> None:
+    api = files()
+    assert not any(
+        result.error for result in api.run(["echo(content=None, file_name='f')", "find(path='.', name='f')"])
+    )
+
+
 def test_results_of_nested_calls_do_not_grow_for_ever() -> None:
     api = files()
     calls = ["echo(content='0123456789', file_name='f')"] + ["echo(content=[cat('f'), cat('f')], file_name='f')"] * 30

@@ -116,7 +116,7 @@ def test_what_was_not_run_is_not_wrong_and_is_run_next_time(tmp_path: Path) -> N
         summary = run(scripted, tasks, tmp_path, tries=2)
         assert not summary["complete"]
         assert summary["categories"]["base"] | {"progress": 0} == {
-            "items": 2, "passed": 1, "failed": 0, "not_run": 1, "accuracy": 100.0, "progress": 0,
+            "items": 2, "passed": 1, "failed": 0, "not_run": 1, "over_budget": 0, "accuracy": 100.0, "progress": 0,
         }  # fmt: skip
         assert verdicts(tmp_path)[broken] == (None, "not_run:endpoint")
         asked: list[str] = []

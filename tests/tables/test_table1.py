@@ -144,6 +144,18 @@ def test_copies_of_an_older_run_go(run: Path, records: Path) -> None:
     assert sorted(path.name for path in records.iterdir()) == ["start.json", "start.jsonl.gz"]
 
 
+def test_over_budget_is_told_apart_from_wrong(records: Path) -> None:
+    path = records / "start.jsonl.gz"
+    with gzip.open(path, "rt") as stream:
+        rows = [json.loads(line) for line in stream]
+    rows[0] |= {"stop_reason": "over_budget"}
+    with gzip.open(path, "wt") as stream:
+        stream.writelines(json.dumps(row) + "\n" for row in rows)
+    markdown, text = table1("small", records, PAPER)
+    assert "Over budget (outgrew the model's context; not passed): start, base: 1 of 2." in markdown
+    assert rows_of(text)["start"]["base_over_budget"] == "1" and rows_of(text)["start"]["base"] == "0.00"
+
+
 def test_a_run_that_was_cut_short_leaves_empty_cells(run: Path, records: Path) -> None:
     with gzip.open(records / "stage2.jsonl.gz", "rt") as stream:
         lines = stream.readlines()
