@@ -35,6 +35,9 @@ GPU_LOCKS := requirements-gpu.txt
 key = $(shell { pwd; cat $(1) pyproject.toml envtune/bootstrap.py; } | sha256sum | cut -c1-16)
 CPU_READY := .venv/.setup-$(call key,$(CPU_LOCKS))
 GPU_READY := .venv-gpu/.setup-$(call key,$(GPU_LOCKS))
+# The libraries of the adapters exclude the CPU profile's packages and each other; only their tests need them.
+ADAPTERS := verifiers openenv
+ADAPTERS_READY := $(foreach name,$(ADAPTERS),.venv-$(name)/.setup-$(call key,requirements-$(name).txt))
 
 ifeq ($(PROFILE)-$(DRY_RUN),gpu-0)
 READY := $(GPU_READY)
@@ -84,8 +87,8 @@ tables: setup ## write Table 1 from the records and the paper's figures
 
 ##@ Checks
 
-.PHONY: test test-slow bench validate lint
-test: $(CPU_READY) ## run the tests, one short training run among them
+.PHONY: setup-adapters test test-slow bench validate lint
+test: $(CPU_READY) $(ADAPTERS_READY) ## run the tests, one short training run among them
 	@.venv/bin/python -m pytest $(PYTEST_ARGS)
 
 test-slow: $(CPU_READY) ## run the slow tests: all four stages, and a resume after kill -9
@@ -97,6 +100,9 @@ bench: $(CPU_READY) ## measure the environment beside bfcl-eval: speed, memory (
 validate: $(CPU_READY) ## replay all ground truths of both BFCL releases through the environment
 	@.venv/bin/envtune validate
 
+setup-adapters: $(ADAPTERS_READY) ## make what the tests of the adapters need (.venv-verifiers, .venv-openenv)
+	@echo "environments ready: $(foreach name,$(ADAPTERS),.venv-$(name))"
+
 lint: $(CPU_READY) ## check style and formatting
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
@@ -106,16 +112,19 @@ lint: $(CPU_READY) ## check style and formatting
 .PHONY: lock clean help
 # Python 3.11's answer holds on 3.12 as well. The CPU lock leaves out what has no CPU build on PyPI: torch, which
 # requirements-torch-cpu.txt holds, and torchvision, torchaudio, torchcodec and triton, which nothing here uses.
+# OpenEnv's leaves out gradio, its page at /web: the server does without, and it is half of what would be installed.
 # Versions move only with UPGRADE=--upgrade (or "--upgrade-package NAME").
 COMPILE = .venv/bin/uv pip compile -q pyproject.toml --extra test --generate-hashes --python-version 3.11 \
 	--python-platform x86_64-manylinux_2_31 --custom-compile-command 'make lock' $(UPGRADE)
-lock: $(CPU_READY) ## write both lock files anew from pyproject.toml
+lock: $(CPU_READY) ## write all lock files anew from pyproject.toml
 	@printf '%s\n' torch torchvision torchaudio torchcodec triton | \
-		$(COMPILE) --extra cpu --excludes - --output-file requirements-cpu.txt >/dev/null
+		$(COMPILE) --extra cpu --extra browser --excludes - --output-file requirements-cpu.txt >/dev/null
 	@$(COMPILE) --extra gpu --output-file requirements-gpu.txt >/dev/null
+	@$(COMPILE) --extra verifiers --output-file requirements-verifiers.txt >/dev/null
+	@echo gradio | $(COMPILE) --extra openenv --excludes - --output-file requirements-openenv.txt >/dev/null
 
 clean: ## remove the environments and caches; runs/ and results/ stay
-	@rm -rf .venv .venv-gpu .pytest_cache .ruff_cache .hypothesis .benchmarks build *.egg-info
+	@rm -rf .venv .venv-gpu $(addprefix .venv-,$(ADAPTERS)) .pytest_cache .ruff_cache .hypothesis .benchmarks build *.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## list the targets
@@ -127,8 +136,10 @@ $(CPU_READY): candidates := python3.11 python3.12 python3 python
 $(GPU_READY): candidates := python3.12 python3.11 python3 python
 $(CPU_READY): setup_of := cpu
 $(GPU_READY): setup_of := gpu
+$(ADAPTERS_READY): candidates := python3.11 python3.12 python3 python
+$(ADAPTERS_READY): setup_of = $(patsubst .venv-%,%,$(@D))
 
-$(CPU_READY) $(GPU_READY):
+$(CPU_READY) $(GPU_READY) $(ADAPTERS_READY):
 	@found=; without_pip=; \
 	for name in $(or $(PYTHON),$(candidates)); do \
 		for python in $$(type -aP "$$name" || true); do \

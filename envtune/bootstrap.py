@@ -46,7 +46,7 @@ class SetupError(Exception):
 def main(arguments: list[str] | None = None) -> int:
     """Run the steps; 0, or 1 with one message on stderr."""
     parser = argparse.ArgumentParser(description="Make the virtual environment of one profile.")
-    parser.add_argument("--profile", choices=("cpu", "gpu"), required=True)
+    parser.add_argument("--profile", choices=("cpu", "gpu", "verifiers", "openenv"), required=True)
     parser.add_argument("--venv", type=Path, required=True)
     parser.add_argument("--stamp", type=Path, required=True, help="written when all is done")
     options = parser.parse_args(arguments)
@@ -71,7 +71,7 @@ def set_up(profile: str, venv: Path, stamp: Path) -> None:
         ("locked packages", lambda: _uv(python, select(lock, leave_out=LAST))),
         *([("flash-attn (a long build)", lambda: install_flash_attn(python, lock))] if profile == "gpu" else []),
         ("envtune itself", lambda: _uv(python, None, "-e", str(ROOT))),
-        ("bytecode", lambda: compile_bytecode(python)),
+        *([("bytecode", lambda: compile_bytecode(python))] if profile in ("cpu", "gpu") else []),
     ]
     began = time.monotonic()
     for number, (what, step) in enumerate(steps, 1):

@@ -17,7 +17,19 @@ def envtune(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_help_lists_the_commands() -> None:
     done = envtune("--help")
     assert done.returncode == 0
-    for command in ("score", "validate", "setup-model", "data", "train", "evaluate", "tables", "summary", "defects", "play", "view"):
+    for command in (
+        "score",
+        "validate",
+        "setup-model",
+        "data",
+        "train",
+        "evaluate",
+        "tables",
+        "summary",
+        "defects",
+        "play",
+        "view",
+    ):
         assert command in done.stdout
 
 

@@ -1,4 +1,4 @@
-"""The environment: a task as a conversation, with tools that run and replies that are scored.
+"""The environment: a task as a conversation, with tools that run and replies that are scored. README.md has its rules.
 
 reply.py       the reply format: prompt text, parser, its complaints
 prompt.py      every message that the environment writes

@@ -6,6 +6,7 @@ is decided by `envtune.environment.gold.state_differences`, so an empty list her
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from envtune.environment.executor import ApiState
 from envtune.environment.gold import GoldTurn, state_differences
 
 MAX_DEPTH = 24  # a model can put a directory into itself
+MAX_ITEMS = 2_000  # of one value: copies share sub-directories, and a few calls make a tree of billions of paths
 _CONTEXT = 60  # equal characters left standing on either side of where two long texts part
 _LONG = 240
 
@@ -119,18 +121,20 @@ def _without(text: str, head: int, tail: int) -> str:
 
 def _text(value: Any) -> str:
     kind = "directory " if _is_directory(value) else "file " if _is_file(value) else ""
-    return kind + _dump(_plain(value, ()))
+    return kind + _dump(_plain(value, (), itertools.count()))
 
 
 def _dump(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
-def _plain(value: Any, around: tuple[int, ...]) -> Any:
+def _plain(value: Any, around: tuple[int, ...], seen: Iterator[int]) -> Any:
     """A value that JSON can write: no cycle, no integer too long to print, directories as their contents.
 
-    around: ids of the containers that it is in.
+    around: ids of the containers that it is in; seen: counts the items, of which only the first ones are written.
     """
+    if next(seen) > MAX_ITEMS:
+        return "…"
     if isinstance(value, int) and value.bit_length() > 10_000:
         return f"an integer of about {int(value.bit_length() * math.log10(2))} digits"
     if _is_file(value):
@@ -142,7 +146,7 @@ def _plain(value: Any, around: tuple[int, ...]) -> Any:
         return "…"
     around = (*around, id(contents))
     if isinstance(contents, dict):
-        return {str(key): _plain(item, around) for key, item in contents.items()}
+        return {str(key): _plain(item, around, seen) for key, item in contents.items()}
     if isinstance(contents, (list, tuple)):
-        return [_plain(item, around) for item in contents]
+        return [_plain(item, around, seen) for item in contents]
     return sorted(map(_dump, contents))
