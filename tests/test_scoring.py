@@ -6,10 +6,13 @@ import json
 import random
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from helpers.edits import Turns, edit, gold_turns_of
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from envtune.bfcl import get_release
 from envtune.errors import EnvtuneError
@@ -46,6 +49,83 @@ def edited(release: str, number: int, seed: int) -> list[tuple[Task, Turns]]:
 def test_parity_with_bfcl(release: str) -> None:
     rows = edited(release, 300, seed=0)
     assert 0.1 < assert_parity(release, rows) / len(rows) < 0.9, "edits that decide nothing test nothing"
+
+
+WORDS = [
+    "document",
+    "final_report.pdf",
+    "temp",
+    ".",
+    "..",
+    "/",
+    "a/b",
+    "sort (x)",
+    "don(t",
+    "",
+    "USD",
+    "SFO",
+    "economy",
+    "NVDA",
+]
+VALUES = (
+    st.sampled_from(WORDS) | st.text(st.characters(codec="utf-8"), max_size=12) | st.integers(-1_000, 1_000)
+    | st.floats(-1e6, 1e6) | st.booleans() | st.none() | st.lists(st.sampled_from(WORDS) | st.integers(0, 9), max_size=3)
+)  # fmt: skip
+
+
+@st.composite
+def trajectories(draw: st.DrawFn, release: str) -> tuple[Task, Turns]:
+    """Any calls of the task's tools, with parameters that they have or lack, among those of the ground truth."""
+    tasks = load_tasks(release)
+    task = tasks[draw(st.integers(0, len(tasks) - 1))]
+    gold = [call for turn in task.ground_truth for call in turn] or ["ls()"]
+
+    def call() -> str:
+        if draw(st.booleans()):
+            return draw(st.sampled_from(gold))
+        tool = draw(st.sampled_from(task.tools))
+        names = [name for name in tool["parameters"]["properties"] if draw(st.integers(0, 9))]
+        names += ["nothing"] * draw(st.sampled_from([0, 0, 0, 1]))
+        return f"{tool['name']}({', '.join(f'{name}={draw(VALUES)!r}' for name in names)})"
+
+    def turn(calls: tuple[str, ...]) -> list[list[str]]:
+        steps = [[one] for one in calls if draw(st.integers(0, 9))]
+        for _ in range(draw(st.integers(0, 2))):
+            steps.insert(draw(st.integers(0, len(steps))), [call() for _ in range(draw(st.integers(0, 2)))])
+        return steps
+
+    return task, [turn(calls) for calls in task.ground_truth]
+
+
+@pytest.fixture(scope="module")
+def oracles() -> Iterator[dict[str, subprocess.Popen[str]]]:
+    """BFCL's checker of each release, waiting for lines."""
+    running = {}
+    for name in ("paper", "current"):
+        chosen = get_release(name)
+        command = [sys.executable, str(ORACLE), str(chosen.folder().parent), chosen.data_prefix]
+        running[name] = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+    yield running
+    for process in running.values():
+        assert process.stdin is not None
+        process.stdin.close()
+        assert process.wait(timeout=30) == 0
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.sampled_from(("paper", "current")), st.data())
+def test_parity_with_bfcl_on_any_calls(
+    oracles: dict[str, subprocess.Popen[str]], release: str, data: st.DataObject
+) -> None:
+    task, turns = data.draw(trajectories(release))
+    oracle = oracles[release]
+    assert oracle.stdin is not None and oracle.stdout is not None
+    oracle.stdin.write(json.dumps({"id": task.id, "turns": turns}) + "\n")
+    theirs = json.loads(oracle.stdout.readline())
+    score, verdict = score_line(task, turns), official_verdict(task, turns)
+    assert theirs == {
+        "valid": score["valid"], "error_type": verdict["error_type"], "turn_scores": score["turn_scores"],
+    }  # fmt: skip
 
 
 @pytest.mark.slow

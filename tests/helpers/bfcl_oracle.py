@@ -1,13 +1,15 @@
-"""BFCL's own checker as an oracle, in a process of its own: its package is put on the path, its globals grow, and it
-evaluates the calls it is given (the edits of tests/helpers/edits.py, never a model's).
+"""BFCL's own checker as an oracle, in a process of its own: its package is put on the path, and it evaluates the calls it
+is given (those of tests/helpers/edits.py and of test_scoring.py, never a model's).
 
     python tests/helpers/bfcl_oracle.py FOLDER_OF_UNPACKED_WHEEL DATA_PREFIX < INPUT.jsonl > OUTPUT.jsonl
 
-Input lines {"id", "turns"}; output lines {"valid", "error_type", "turn_scores"}.
+Input lines {"id", "turns"}; output lines {"valid", "error_type", "turn_scores"}, each as soon as it is known. Each line is
+judged in a fork: upstream shares tables and default arguments between episodes, so a line could change the next one.
 """
 
 import copy
 import json
+import os
 import sys
 
 
@@ -25,10 +27,19 @@ def main() -> None:
         ):
             with open(path) as stream:
                 target.update((row["id"], row) for row in map(json.loads, stream))
-    for number, line in enumerate(sys.stdin):
-        row = json.loads(line)
-        entry, gold = entries[row["id"]], answers[row["id"]]["ground_truth"]
-        sys.stdout.write(json.dumps(judge(checker, entry, gold, row["turns"], f"m{number}")) + "\n")
+    for name in checker.execute_multi_turn_func_call.__globals__["CLASS_FILE_PATH_MAPPING"].values():
+        if "func_source_code" in name and not name.endswith(
+            ("web_search", "memory_kv", "memory_vector", "memory_rec_sum")
+        ):
+            __import__(name)  # once, and not in each fork
+    while line := sys.stdin.readline():
+        if (child := os.fork()) == 0:
+            row = json.loads(line)
+            answer = judge(checker, entries[row["id"]], answers[row["id"]]["ground_truth"], row["turns"], "m")
+            os.write(1, (json.dumps(answer) + "\n").encode())
+            os._exit(0)
+        if os.waitpid(child, 0)[1]:
+            sys.exit(f"the oracle failed on: {line}")
 
 
 def judge(checker, entry, gold, turns, name):
