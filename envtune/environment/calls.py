@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import ast
 import functools
+import marshal
 import operator
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -27,7 +28,7 @@ _ARITHMETIC = MappingProxyType(
 _MAX_NUMBER = 1e15  # for arithmetic inside an argument: nothing in BFCL's tools comes near it
 _CACHED_CHARACTERS = 300  # longer calls are parsed each time: they rarely come twice, and would be kept for long
 
-Arguments = tuple[Sequence[Any], Mapping[str, Any]]
+Arguments = tuple[list[Any], dict[str, Any]]
 
 
 def call_text(call: ToolCall) -> str:
@@ -42,26 +43,24 @@ def parse(text: str) -> ast.expr:
 
 def plain_call(text: str) -> tuple[str, Arguments] | None:
     """(tool, (positional arguments, keyword arguments)) when the text is one call with literal arguments, and has no
-    other name before a parenthesis; None for anything else. The values in them are the caller's own to keep."""
-    if len(text) <= _CACHED_CHARACTERS and (known := _constant_call(text)) is not None:
-        return known
+    other name before a parenthesis; None for anything else. The arguments are the caller's own to keep."""
+    known = _literal_call(text) if len(text) <= _CACHED_CHARACTERS else None
+    if known is not None:
+        return known[0], marshal.loads(known[1])
     found = _call_by_name(text)
     return found and (found[0], arguments(found[1], _no_call))
 
 
 @functools.lru_cache(maxsize=4096)
-def _constant_call(text: str) -> tuple[str, Arguments] | None:
-    """The same for a call whose arguments are constants, which nobody can change and which are small."""
+def _literal_call(text: str) -> tuple[str, bytes] | None:
+    """The tool and the arguments of a call as `plain_call` gives them; marshal's bytes are small, and make fresh copies."""
     found = _call_by_name(text)
     if found is None:
         return None
-    tool, node = found
-    if not all(isinstance(value, ast.Constant) for value in (*node.args, *(k.value for k in node.keywords))):
-        return None
     try:
-        return tool, arguments(node, _no_call)
-    except (SyntaxError, LimitExceeded):
-        return None  # the caller evaluates once more, and gets the error
+        return found[0], marshal.dumps(arguments(found[1], _no_call))
+    except Exception:  # noqa: BLE001 - whatever is wrong: the caller evaluates once more, and gets the error
+        return None
 
 
 def _call_by_name(text: str) -> tuple[str, ast.Call] | None:

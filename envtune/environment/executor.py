@@ -9,7 +9,6 @@ error of our own.
 from __future__ import annotations
 
 import ast
-import contextlib
 import copy
 import functools
 import json
@@ -40,7 +39,7 @@ _MARSHAL_VERSION = 2  # the last without references: equal values give equal byt
 # Sizes of a result, by marshal, between which its text is remembered: those that take long to write, and do not fill
 # memory. BFCL's ground truths have 50 of them.
 _REMEMBERED = range(8_000, 100_000)
-_AS_IT_IS = contextlib.nullcontext()
+_ENCODE = json.JSONEncoder().encode  # json.dumps, without its look at options that are not used
 _SHOWN = 200  # characters of a call that is too long to be kept
 
 
@@ -106,9 +105,11 @@ class ApiState:
             if self._characters > MAX_EPISODE_CHARACTERS:
                 raise LimitExceeded(f"all calls and results have at most {MAX_EPISODE_CHARACTERS} characters together")
             self._characters += len(call)
-            with own_precision() if "MathAPI" in self._initial.prototypes else _AS_IT_IS:
-                value = self._value(call)
-                text = _text(value)
+            if "MathAPI" in self._initial.prototypes:
+                with own_precision():
+                    value, text = self._answer(call)
+            else:
+                value, text = self._answer(call)
             self._characters += len(text)
             if len(text) > MAX_RESULT_CHARACTERS:
                 raise LimitExceeded(f"a result has at most {MAX_RESULT_CHARACTERS} characters")
@@ -117,6 +118,10 @@ class ApiState:
             failed = _failed(call, error)
             self._characters += len(failed.text)
             return failed
+
+    def _answer(self, call: str) -> tuple[Any, str]:
+        value = self._value(call)
+        return value, _text(value)
 
     def _value(self, call: str) -> Any:
         """What the call returns."""
@@ -240,7 +245,7 @@ def _json(content: bytes) -> str:
 
 def _json_or_str(value: Any) -> str:
     try:
-        return json.dumps(value)
+        return _ENCODE(value)
     except Exception:  # noqa: BLE001 - upstream's rule: whatever goes wrong, e.g. an object or a key of another type
         return str(value)
 

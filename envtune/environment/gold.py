@@ -25,6 +25,11 @@ class GoldTurn:
     state: Mapping[str, Mapping[str, Any]]
 
     @functools.cached_property
+    def attributes(self) -> tuple[tuple[str, tuple[str, ...], list[Any]], ...]:
+        """The state as (class name, names of its attributes, their values)."""
+        return tuple((name, tuple(state), [*state.values()]) for name, state in self.state.items())
+
+    @functools.cached_property
     def wanted(self) -> Mapping[str, int]:
         """Result text -> how many times it must be among the model's."""
         return Counter(result.text for result in self.results)
@@ -54,11 +59,11 @@ def _snapshot(api: ApiState, last: Mapping[str, Mapping[str, Any]]) -> dict[str,
 def state_differences(api: ApiState, gold: GoldTurn) -> dict[str, dict[str, tuple[Any, Any]]]:
     """Class -> attribute -> (the model's value, the ground truth's), for the public attributes that differ."""
     found: dict[str, dict[str, tuple[Any, Any]]] = {}
-    for name, attributes in gold.state.items():
+    for name, attributes, values in gold.attributes:
         actual = api.attributes(name)
-        if _equal([*map(actual.get, attributes)], [*attributes.values()]):
+        if _equal([*map(actual.get, attributes)], values):
             continue
-        for attribute, wanted in attributes.items():
+        for attribute, wanted in zip(attributes, values, strict=True):
             got = actual.get(attribute)
             if not _equal(got, wanted):
                 found.setdefault(name, {})[attribute] = (got, wanted)
