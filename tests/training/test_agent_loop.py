@@ -198,6 +198,21 @@ def test_the_engine_s_context_holds_too(player: Player) -> None:
     assert output.extra_fields["reward_extra_info"]["over_budget"] == 1.0
 
 
+def test_the_long_context_policy(player: Player) -> None:
+    """The ground truth reads the data of a stock: over the paper's budget when whole, within it when shortened."""
+    spec = make_spec("multi_turn_long_context_103")
+    assert "get_stock_info" in str(spec.task().ground_truth)
+    scores = {}
+    for limit in (None, 8_000):
+        row = dataclasses.replace(spec, max_result_characters=limit)
+        engine = ScriptedEngine(player.tokenizer, gold(spec))
+        output = player.play(engine, row, response_length=24_576, max_model_len=32_768)
+        check_alignment(output, engine)
+        info = output.extra_fields["reward_extra_info"]
+        scores[limit] = (info["over_budget"], info["progress"] == 1.0)
+    assert scores == {None: (1.0, False), 8_000: (0.0, True)}
+
+
 def test_a_cut_reply_is_answered_and_closed_by_the_template(player: Player) -> None:
     spec, chat = make_spec(), ChatTokens(player.tokenizer)
     long_reply = render_reply("I think " * 60, answer="x")

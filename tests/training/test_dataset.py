@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pandas
 import pytest
 from helpers.scripted_engine import Player, ScriptedEngine, verl_defaults
 
@@ -214,6 +215,17 @@ def test_a_profile_s_data_follow_the_curriculum(tokenizers: Any, tmp_path: Path,
         "validation": ("validation", 2, "progress", "standard", 5, 6),
     }
     assert sorted(path.name for path in profile.data_dir.glob("*.parquet")) == sorted(manifest["sha256"])
+
+
+def test_a_profile_s_long_context_policy_is_in_every_row(tokenizers: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    profile = write_profile(tmp_path, monkeypatch, tokenizers("smollm2"))
+    profile = dataclasses.replace(profile, tasks=dataclasses.replace(profile.tasks, max_result_characters=8_000))
+    write_data(profile)
+    manifest = json.loads((profile.data_dir / "manifest.json").read_text("utf-8"))
+    assert {file["max_result_characters"] for file in manifest["files"].values()} == {8_000}
+    for path in profile.data_dir.glob("*.parquet"):
+        for row in pandas.read_parquet(path)["environment"]:
+            assert EpisodeSpec.from_json(row).max_result_characters == 8_000
 
 
 def test_a_profile_s_faults_are_told_before_anything_is_written(
