@@ -104,7 +104,7 @@ def _read(path: Path, release: str) -> Iterator[tuple[Task, Turns]]:
         where = f"{path}, line {number}"
         if not isinstance(row, dict) or not isinstance(row.get("id"), str) or "turns" not in row:
             raise EnvtuneError(f'{where}: each line must be an object with "id" (a string) and "turns"')
-        if not _is_turns(row["turns"]):
+        if not is_turns(row["turns"]):
             raise EnvtuneError(
                 f'{where}: "turns" must be a list of turns, each a list of steps, each a list of strings'
             )
@@ -114,7 +114,8 @@ def _read(path: Path, release: str) -> Iterator[tuple[Task, Turns]]:
             raise EnvtuneError(f"{where}: {error}") from error
 
 
-def _is_turns(value: Any) -> bool:
+def is_turns(value: Any) -> bool:
+    """Whether it is what `turns` must be: turns -> steps -> call strings."""
     if not isinstance(value, list) or not all(isinstance(turn, list) for turn in value):
         return False
     steps = [step for turn in value for step in turn]

@@ -2,7 +2,6 @@
 
 verifiers_env.py   for `verifiers` (Prime Intellect): vf-eval envtune; extra "verifiers"
 openenv_server.py  an OpenEnv server (reset, step, state over WebSocket): envtune openenv-server; extra "openenv"
-metrics.py         what both report of an episode
 
 Each needs the library of its extra, and the extras exclude each other and "cpu" (they pin different releases of mcp
 and openai), so each has an environment of its own. Importing this package imports neither library.

@@ -40,11 +40,12 @@ except ModuleNotFoundError as error:
     raise missing_extra("openenv", error) from error
 
 from envtune import __version__
-from envtune.adapters.metrics import episode_metrics
 from envtune.environment import Episode, StopReason
 from envtune.environment.prompt import Message
 from envtune.errors import EnvtuneError
+from envtune.metrics import episode_metrics
 from envtune.rewards import REWARDS
+from envtune.scoring import official_verdict
 from envtune.tasks import SPLITS, Task, find_task, load_tasks
 
 NAME = "envtune"
@@ -147,7 +148,7 @@ class EpisodeEnvironment(Environment[ReplyAction, EpisodeObservation, EpisodeSta
         if episode.done:
             self._state.stop_reason = trajectory.stop_reason
             observation.reward = REWARDS[self._reward](trajectory)
-            metrics = episode_metrics(episode.task, trajectory)
+            metrics = episode_metrics(trajectory, official_verdict(episode.task, trajectory.calls))
             observation.metadata = {"metrics": metrics, "trajectory": trajectory.as_dict()}
         return observation
 

@@ -36,10 +36,11 @@ try:
 except ModuleNotFoundError as error:
     raise missing_extra("verifiers", error) from error
 
-from envtune.adapters.metrics import episode_metrics
 from envtune.environment import Episode, StopReason, Trajectory
 from envtune.environment.gold_policy import gold_replies
+from envtune.metrics import episode_metrics
 from envtune.rewards import REWARDS, progress_reward
+from envtune.scoring import official_verdict
 from envtune.tasks import Task, find_task, load_tasks
 
 ID = "envtune"
@@ -114,8 +115,9 @@ class BfclTask(vf.Task[BfclTaskData, vf.State, BfclTaskConfig]):
 
     @vf.metric
     async def measure_episode(self, trace: vf.Trace) -> dict[str, float]:
-        """See `envtune.adapters.metrics`."""
-        return episode_metrics(self.source, self.trajectory(trace))
+        """See `envtune.metrics`."""
+        trajectory = self.trajectory(trace)
+        return episode_metrics(trajectory, official_verdict(self.source, trajectory.calls))
 
     async def validate(self, runtime: vf.Runtime) -> bool:
         """Whether the ground truth scores 1 in every turn."""

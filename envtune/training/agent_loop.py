@@ -31,9 +31,9 @@ from uuid import uuid4
 
 from verl.experimental.agent_loop.agent_loop import AgentLoopBase, AgentLoopMetrics, AgentLoopOutput
 
-from envtune.environment import Episode, ReplyKind, StopReason, Trajectory
+from envtune.environment import Episode, StopReason, Trajectory
 from envtune.errors import EnvtuneError
-from envtune.rewards import REWARDS
+from envtune.metrics import episode_metrics
 from envtune.scoring import official_verdict
 from envtune.tasks import Task
 from envtune.training.dataset import EpisodeSpec
@@ -211,20 +211,13 @@ def episode_info(task: Task, trajectory: Trajectory, truncated: int) -> dict[str
     tool_errors, truncated_replies. format_rate: share of replies that were well-formed. over_budget, aborted: 0 or 1.
     """
     verdict = official_verdict(task, trajectory.calls)
-    replies = trajectory.replies
-    results = [result for reply in replies for result in reply.results]
-    well_formed = sum(reply.kind is not ReplyKind.ILL_FORMED for reply in replies)
+    metrics = episode_metrics(trajectory, verdict)
     return {
-        "acc": float(verdict["valid"]),
-        **{name: float(reward(trajectory)) for name, reward in REWARDS.items()},
+        "acc": metrics.pop("official"),
+        **metrics,
         "turns": float(len(trajectory.turns)),
         "turns_played": float(sum(bool(turn.replies) for turn in trajectory.turns)),
-        "replies": float(len(replies)),
-        "tool_calls": float(len(results)),
-        "tool_errors": float(sum(result.error for result in results)),
-        "format_rate": well_formed / len(replies) if replies else 0.0,
         "truncated_replies": float(truncated),
-        "over_budget": float(trajectory.stop_reason is StopReason.OVER_BUDGET),
         "aborted": float(trajectory.stop_reason is StopReason.ABORTED),
         "stop_reason": trajectory.stop_reason.value,
         "error_type": verdict["error_type"] or "",

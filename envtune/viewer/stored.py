@@ -21,7 +21,7 @@ from envtune.environment.executor import ApiState
 from envtune.environment.gold import gold_turns
 from envtune.errors import EnvtuneError
 from envtune.files import read_jsonl
-from envtune.scoring import turn_scores
+from envtune.scoring import is_turns, turn_scores
 from envtune.tasks import Task, find_task
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def _calls(row: Mapping[str, Any], line: int, release: str | None) -> Stored:
     if release is None:
         raise _Wrong('lines {"id", "turns"} do not say their BFCL release; add --release paper or --release current')
     turns = row["turns"]
-    if not isinstance(row["id"], str) or not _is_turns(turns):
+    if not isinstance(row["id"], str) or not is_turns(turns):
         raise _Wrong('"id" must be a string, "turns" a list of turns, each a list of steps, each a list of strings')
     task = find_task(row["id"], release)
     api, records = ApiState(task), []
@@ -161,10 +161,3 @@ def _calls(row: Mapping[str, Any], line: int, release: str | None) -> Stored:
 def _step(api: ApiState, calls: list[str], possible: bool) -> ReplyRecord:
     results: tuple[CallResult, ...] = tuple(api.run(calls)) if possible else ()
     return ReplyRecord("", ReplyKind.TOOL_CALL, tuple(calls), results, ("",) * len(results))
-
-
-def _is_turns(value: Any) -> bool:
-    if not isinstance(value, list) or not all(isinstance(turn, list) for turn in value):
-        return False
-    steps = [step for turn in value for step in turn]
-    return all(isinstance(step, list) and all(isinstance(call, str) for call in step) for step in steps)

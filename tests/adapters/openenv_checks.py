@@ -24,12 +24,13 @@ from openenv import GenericEnvClient
 from scripted_replies import ANSWER, drawn, mixtures, plain, played
 from websockets.sync.client import connect
 
-from envtune.adapters.metrics import episode_metrics
 from envtune.adapters.openenv_server import EpisodeClient, ReplyAction, make_app
 from envtune.environment import Episode
 from envtune.environment.gold_policy import gold_replies
 from envtune.errors import EnvtuneError
+from envtune.metrics import episode_metrics
 from envtune.rewards import REWARDS
+from envtune.scoring import official_verdict
 from envtune.tasks import find_task, load_tasks
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -84,7 +85,9 @@ def test_any_replies_give_what_the_episode_gives(url: str, data: st.DataObject) 
     metadata, rewards, messages = play(url, task.id, replies)
     wanted, conversation = played(task, replies, **OPTIONS)
     assert messages == [message for message in conversation if message["role"] != "assistant"]
-    assert plain(metadata["trajectory"]) == plain(wanted) and metadata["metrics"] == episode_metrics(task, wanted)
+    assert plain(metadata["trajectory"]) == plain(wanted) and metadata["metrics"] == episode_metrics(
+        wanted, official_verdict(task, wanted.calls)
+    )
     assert sum(rewards) == rewards[-1] == REWARDS["progress"](wanted)
 
 

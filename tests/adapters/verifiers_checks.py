@@ -24,11 +24,12 @@ from verifiers.v1.cli.replay import main as replay
 from verifiers.v1.cli.validate import main as validate
 
 from envtune import load_environment
-from envtune.adapters.metrics import episode_metrics
 from envtune.adapters.verifiers_env import BfclEnv
 from envtune.environment import Episode, StopReason
 from envtune.environment.gold_policy import gold_replies
+from envtune.metrics import episode_metrics
 from envtune.rewards import REWARDS
+from envtune.scoring import official_verdict
 from envtune.tasks import Task, find_task, load_tasks
 
 FOUR = ("multi_turn_base_0", "multi_turn_miss_func_2", "multi_turn_miss_param_3", "multi_turn_long_context_5")
@@ -108,7 +109,9 @@ def test_any_replies_give_what_the_episode_gives(data: st.DataObject) -> None:
         said = [{"role": message.role, "content": message.content or ""} for message in trace.messages]
         assert said == conversation[: len(said)] and len(conversation) - len(said) <= 1  # the last may have no reply
         assert trace.ok and plain(trace.info["trajectory"]) == plain(wanted)
-        assert trace.reward == REWARDS[reward](wanted) and trace.metrics == episode_metrics(task, wanted)
+        assert trace.reward == REWARDS[reward](wanted) and trace.metrics == episode_metrics(
+            wanted, official_verdict(task, wanted.calls)
+        )
         assert trace.stop_condition == wanted.stop_reason
 
 
