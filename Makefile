@@ -94,7 +94,7 @@ test: $(CPU_READY) $(ADAPTERS_READY) ## run the tests, one short training run am
 test-slow: $(CPU_READY) ## run the slow tests: all four stages, and a resume after kill -9
 	@.venv/bin/python -m pytest -m slow $(PYTEST_ARGS)
 
-bench: $(CPU_READY) ## measure the environment beside bfcl-eval: speed, memory (8 minutes)
+bench: $(CPU_READY) ## measure the environment beside bfcl-eval: speed, memory (3 minutes)
 	@.venv/bin/python -m pytest -m bench -s tests/benchmarks $(PYTEST_ARGS)
 
 validate: $(CPU_READY) ## replay all ground truths of both BFCL releases through the environment
@@ -128,7 +128,7 @@ clean: ## remove the environments and caches; runs/ and results/ stay
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^##@ /{printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^##@ /{printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@printf '\nPROFILE=%s here (cpu or gpu). DRY_RUN=1 checks a run without starting it.\n' '$(PROFILE)'
 
 # The CPU path was measured on 3.11, the GPU packages are tested by their authors on 3.12; each does with the other.
