@@ -91,7 +91,7 @@ tables: setup ## write Table 1 from the records and the paper's figures
 test: $(CPU_READY) $(ADAPTERS_READY) ## run the tests, one short training run among them
 	@.venv/bin/python -m pytest $(PYTEST_ARGS)
 
-test-slow: $(CPU_READY) ## run the slow tests: all four stages, and a resume after kill -9
+test-slow: $(CPU_READY) ## run the slow tests: all four stages, a resume after kill -9, parity with BFCL on 10,000 edits
 	@.venv/bin/python -m pytest -m slow $(PYTEST_ARGS)
 
 bench: $(CPU_READY) ## measure the environment beside bfcl-eval: speed, memory (3 minutes)

@@ -16,7 +16,7 @@ from typing import Any
 
 from envtune.curriculum import CURRICULUM
 from envtune.environment import Episode
-from envtune.environment.gold_policy import gold_replies
+from envtune.environment.gold_policy import play_gold
 from envtune.errors import EnvtuneError
 from envtune.tasks import Task
 
@@ -63,11 +63,8 @@ def load_tokenizer(name: str) -> Any:
 def count_tokens(task: Task, tokenizer: Any, max_result_characters: int | None = None) -> TokenCount:
     """Play the ground truth and count what the conversation takes when rendered by the tokenizer's chat template."""
     episode = Episode(task, max_result_characters=max_result_characters)
-    messages = episode.start()
-    prompt = _length(tokenizer, messages, open_end=True)
-    for reply in gold_replies(task):
-        if not episode.done:
-            messages += [{"role": "assistant", "content": reply}, *episode.step(reply).messages]
+    prompt = _length(tokenizer, episode.start(), open_end=True)
+    messages = play_gold(episode)
     return TokenCount(task, prompt, _length(tokenizer, messages, open_end=False) - prompt)
 
 

@@ -69,6 +69,8 @@ def validate(
     from envtune.bfcl import RELEASES
     from envtune.validation import validate as run
 
+    if max_result_characters is not None and tokenizer is None:
+        raise EnvtuneError("--max-result-characters goes with --tokenizer; name one")
     releases = [release] if release else list(RELEASES)
     if tokenizer is not None:
         from rich.console import Console
@@ -253,7 +255,7 @@ def view(
 @app.command("openenv-server")
 def openenv_server(
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", help="0 takes a free one.")] = 8000,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")] = 8000,
     release: ReleaseOption = "paper",
     feedback: Annotated[str, typer.Option("--feedback", help="standard, or augmented (with hints).")] = "standard",
     rules: Annotated[str, typer.Option("--rules", help="training or bfcl.")] = "training",

@@ -26,15 +26,22 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[A
     """Open a temporary file beside `path` and rename it over `path` when the block ends without an error.
 
     A reader never sees half a file, and an error leaves the old one as it was. `mode` is "w" (UTF-8) or "wb".
-    A name ending in .gz is compressed, without a time stamp, so that equal content gives equal bytes.
+    A name ending in .gz is compressed, without a time stamp, so that equal content gives equal bytes. A link stays one:
+    what it points to is written. Raises EnvtuneError where there can be no such file.
     """
-    path = Path(path)
+    path = Path(os.path.realpath(path))
     if path.is_dir():
         raise EnvtuneError(f"{path}: is a folder; name a file to write")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and not path.is_file():
+        raise EnvtuneError(f"{path}: is no ordinary file; name one to write")
     temporary = path.parent / f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp"
     try:
-        with open(temporary, "wb") as raw:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        opened = open(temporary, "wb")  # noqa: SIM115 - closed below; only opening it may fail by its name
+    except OSError as error:
+        raise EnvtuneError(f"{path}: cannot be written ({error.strerror}); name another place") from error
+    try:
+        with opened as raw:
             with _encoded(raw, compressed=path.suffix == ".gz", text="b" not in mode) as stream:
                 yield stream
             raw.flush()
@@ -43,6 +50,12 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[A
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def refuse_overwriting(out: Path, sources: Iterable[Path]) -> None:
+    """Raise EnvtuneError when `out` is one of the files that it is made from."""
+    if out.exists() and any(source.exists() and out.samefile(source) for source in sources):
+        raise EnvtuneError(f"{out}: is what is read; name another file with --out")
 
 
 @contextlib.contextmanager
@@ -63,6 +76,8 @@ def read_jsonl(path: str | os.PathLike[str]) -> Iterator[tuple[int, Any]]:
     Raises EnvtuneError, naming the line, where a line is not JSON or the file cannot be read.
     """
     path = Path(path)
+    if path.is_dir():
+        raise EnvtuneError(f"{path}: is a folder; name a file in it")
     if not path.is_file():
         raise EnvtuneError(f"{path}: there is no such file; check the path")
     number = 0

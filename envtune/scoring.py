@@ -17,7 +17,7 @@ from envtune.bfcl import get_release
 from envtune.environment.executor import ApiState
 from envtune.environment.gold import gold_turns, missing_results, state_differences
 from envtune.errors import EnvtuneError
-from envtune.files import read_jsonl, write_jsonl
+from envtune.files import read_jsonl, refuse_overwriting, write_jsonl
 from envtune.tasks import Task, find_task
 
 Turns = Sequence[Sequence[Sequence[str]]]
@@ -94,7 +94,10 @@ def score_file(trajectories: Path, release: str, out: Path) -> int:
     Raises EnvtuneError, naming the line, on an unknown id or an ill-formed line; nothing is written then.
     """
     get_release(release)  # a wrong name is no fault of the file's first line
+    refuse_overwriting(out, [trajectories])
     scores = [score_line(task, turns) for task, turns in _read(trajectories, release)]
+    if not scores:
+        raise EnvtuneError(f"{trajectories}: no trajectory in there; nothing to score")
     write_jsonl(out, scores)
     return len(scores)
 

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from envtune.bfcl import CATEGORIES
-from envtune.environment import Episode, Trajectory
-from envtune.environment.gold_policy import gold_replies
+from envtune.environment import Episode
+from envtune.environment.gold_policy import play_gold
 from envtune.rewards import progress_reward
 from envtune.scoring import official_verdict
-from envtune.tasks import Task, known_defects, load_tasks
+from envtune.tasks import Task, defects_of, load_tasks
 
 # The one class of known defects that the ground truth itself shows: it cannot be played as the task stands. Tasks of
 # the other classes can, whatever else is wrong with them.
@@ -50,19 +50,11 @@ class CategoryReport:
         return [check for check in self.checks if bool(check.problem) != bool(check.known)]
 
 
-def play_gold(task: Task) -> Trajectory:
-    """The trajectory of the gold policy."""
-    episode = Episode(task)
-    episode.start()
-    for reply in gold_replies(task):
-        if not episode.done:
-            episode.step(reply)
-    return episode.trajectory
-
-
 def check_task(task: Task) -> TaskCheck:
     """Play one ground truth and say what is wrong with the outcome."""
-    trajectory = play_gold(task)
+    episode = Episode(task)
+    play_gold(episode)
+    trajectory = episode.trajectory
     errors = [result for reply in trajectory.replies for result in reply.results if result.error]
     problem = ""
     if errors:
@@ -71,7 +63,7 @@ def check_task(task: Task) -> TaskCheck:
         problem = f"turn scores {trajectory.turn_scores}"
     elif not official_verdict(task, trajectory.calls)["valid"]:
         problem = "not valid for the official checker"
-    listed = (d.wrong for d in known_defects(task.release) if d.task_id == task.id and d.kind.name == _UNPLAYABLE)
+    listed = (defect.wrong for defect in defects_of(task) if defect.kind.name == _UNPLAYABLE)
     return TaskCheck(task, problem, next(listed, None))
 
 

@@ -39,13 +39,14 @@ def test_prompt_and_response_are_the_whole_conversation(folder: Path) -> None:
 
 
 def test_long_context_is_what_exceeds_a_budget(folder: Path) -> None:
-    """43 ground truths ask for the data of a stock, which has more tokens than a response may."""
+    """42 ground truths ask for the data of a stock, which has more tokens than a response may."""
     tokenizer = load_tokenizer(str(folder))
     padded = [
         t
         for t in load_tasks("paper")
         if t.long_context and any("get_stock_info" in c for x in t.ground_truth for c in x)
     ]
+    assert len(padded) == 42
     twins = [find_task(task.id.replace("long_context", "base")) for task in padded[:3]]
     (long, base) = budget_rows(count_tokens(task, tokenizer) for task in (*padded[:3], *twins))
     assert long.over[24576] == tuple(task.id for task in padded[:3])

@@ -63,3 +63,8 @@ def test_bad_input_is_one_sentence_and_code_2(tmp_path: Path) -> None:
         assert done.returncode == 2, done.stderr
         assert len(done.stderr.splitlines()) == 1 and done.stderr.startswith("envtune: ")
     assert not out.exists()
+
+
+def test_an_option_that_would_do_nothing_is_refused() -> None:
+    done = envtune("validate", "--release", "paper", "--max-result-characters", "8000")
+    assert done.returncode == 2 and "--tokenizer" in done.stderr

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import os
 from pathlib import Path
 
 import pytest
 
 from envtune.errors import EnvtuneError
-from envtune.files import atomic_write, read_jsonl, sha256_file, write_jsonl
+from envtune.files import atomic_write, read_jsonl, refuse_overwriting, sha256_file, write_jsonl
 
 
 @pytest.mark.parametrize("name", ["rows.jsonl", "rows.jsonl.gz"])
@@ -55,3 +56,32 @@ def test_missing_files_and_folders(tmp_path: Path) -> None:
         list(read_jsonl(tmp_path / "none.jsonl"))
     with pytest.raises(EnvtuneError, match="is a folder"), atomic_write(tmp_path):
         pass
+
+
+def test_what_is_no_ordinary_file_is_not_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(EnvtuneError, match="no ordinary file"), atomic_write(pipe):
+        pass
+    assert pipe.is_fifo()
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(EnvtuneError, match="cannot be written"), atomic_write(tmp_path / "file" / "below"):
+        pass
+
+
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "real").write_text("old")
+    (tmp_path / "link").symlink_to("real")
+    with atomic_write(tmp_path / "link") as stream:
+        stream.write("new")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "real").read_text() == "new"
+
+
+def test_an_input_is_not_overwritten(tmp_path: Path) -> None:
+    source = tmp_path / "t.jsonl"
+    source.write_text("x")
+    (tmp_path / "link").symlink_to(source)
+    for out in (source, tmp_path / "link"):
+        with pytest.raises(EnvtuneError, match="is what is read"):
+            refuse_overwriting(out, [source])
+    refuse_overwriting(tmp_path / "other", [source, tmp_path / "none"])

@@ -12,4 +12,4 @@ from envtune.errors import EnvtuneError
 
 def missing_extra(extra: str, error: ModuleNotFoundError) -> EnvtuneError:
     """What to raise when a library of `extra` cannot be imported: which one, and how to install it."""
-    return EnvtuneError(f'{error.name} is not installed; install it with: pip install "envtune[{extra}]"')
+    return EnvtuneError(f"{error.name} is not installed; in envtune's folder: pip install '.[{extra}]'")

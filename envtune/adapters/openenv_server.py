@@ -1,6 +1,6 @@
 """The episode as an OpenEnv server (`openenv` 0.10, Hugging Face and Meta PyTorch): reset, step and state.
 
-    pip install "envtune[openenv]"
+    pip install ".[openenv]"
     envtune openenv-server --port 8000 --feedback augmented --reward progress
 
     from openenv import GenericEnvClient                        # or EpisodeClient below, with typed observations
@@ -41,7 +41,7 @@ except ModuleNotFoundError as error:
 
 from envtune import __version__
 from envtune.environment import Episode, StopReason
-from envtune.environment.prompt import Message
+from envtune.environment.prompt import Message, encodable
 from envtune.errors import EnvtuneError
 from envtune.metrics import episode_metrics
 from envtune.rewards import REWARDS
@@ -51,15 +51,14 @@ from envtune.tasks import SPLITS, Task, find_task, load_tasks
 NAME = "envtune"
 
 
-def _without_surrogates(text: Any) -> Any:
-    """JSON can hold lone surrogates, and neither pydantic nor a tokenizer takes them."""
-    return text.encode("utf-8", "replace").decode("utf-8") if isinstance(text, str) else text
+def _encodable(text: Any) -> Any:
+    return encodable(text) if isinstance(text, str) else text
 
 
 class ReplyAction(Action):
     """The model's reply, whatever it is. over_budget: end the episode instead; the reply is not played."""
 
-    reply: Annotated[StrictStr, BeforeValidator(_without_surrogates)]
+    reply: Annotated[StrictStr, BeforeValidator(_encodable)]
     over_budget: bool = False
 
 

@@ -1,6 +1,6 @@
 """The episode as an environment of the `verifiers` library (0.4; its v1 API: taskset, env, harness).
 
-    pip install "envtune[verifiers]"
+    pip install ".[verifiers]"
     vf-eval envtune -m MODEL --client.base-url http://127.0.0.1:8000/v1 --no-push \\
         --env.taskset.split validation --env.taskset.task.feedback augmented --env.agent.max-output-tokens 24576
     vf-validate envtune --runtime.type subprocess          # the ground truth of every task, without a model
@@ -37,7 +37,7 @@ except ModuleNotFoundError as error:
     raise missing_extra("verifiers", error) from error
 
 from envtune.environment import Episode, StopReason, Trajectory
-from envtune.environment.gold_policy import gold_replies
+from envtune.environment.gold_policy import play_gold
 from envtune.metrics import episode_metrics
 from envtune.rewards import REWARDS, progress_reward
 from envtune.scoring import official_verdict
@@ -122,8 +122,7 @@ class BfclTask(vf.Task[BfclTaskData, vf.State, BfclTaskConfig]):
     async def validate(self, runtime: vf.Runtime) -> bool:
         """Whether the ground truth scores 1 in every turn."""
         episode = self.episode()
-        for reply in gold_replies(self.source):
-            episode.step(reply)
+        play_gold(episode)
         return progress_reward(episode.trajectory) == 1.0
 
 

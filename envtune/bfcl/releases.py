@@ -1,4 +1,5 @@
-"""The two BFCL releases that this kit uses. They differ in 394 of 800 tasks, so they are never mixed.
+"""The two BFCL releases that this kit uses. They differ in the conversation, state or ground truth of 394 of
+the 800 tasks and in the tool docs of all, so they are never mixed.
 
 `paper` is the release whose API classes the paper's own environment was built from; `current` is the newest with
 sound data. Every artefact names the release it came from.

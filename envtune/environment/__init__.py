@@ -6,6 +6,7 @@ calls.py       a call as text, written and read without eval
 executor.py    executing a call on BFCL's API objects
 limits.py      what one call may cost
 gold.py        the ground truth's results and states; the two checks; a turn's score
+gold_policy.py the policy that replies with the ground truth
 hints.py       actionable feedback on failures
 episode.py     the conversation and its rules
 trajectory.py  what happened, frozen

@@ -12,7 +12,7 @@ import functools
 import marshal
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -25,6 +25,8 @@ _START = re.compile(r"[ \t]*([a-zA-Z_]\w*)\s*\(")
 _ARITHMETIC = MappingProxyType(
     {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
 )
+# Upstream's list, in whose way it also finds the name.
+_FORBIDDEN = frozenset({"kill", "exit", "quit", "remove", "unlink", "popen", "Popen", "run"})
 _MAX_NUMBER = 1e15  # for arithmetic inside an argument: nothing in BFCL's tools comes near it
 _CACHED_CHARACTERS = 300  # longer calls are parsed each time: they rarely come twice, and would be kept for long
 
@@ -38,17 +40,27 @@ def call_text(call: ToolCall) -> str:
 
 def parse(text: str) -> ast.expr:
     """The expression's tree. Raises what Python raises on text that is none (SyntaxError, RecursionError, ...)."""
-    return ast.parse(text.lstrip(" \t"), filename="<string>", mode="eval").body  # stripped as `eval` strips
+    tree = ast.parse(text.lstrip(" \t"), filename="<string>", mode="eval").body  # stripped as `eval` strips
+    for node in ast.walk(tree):  # Python's compiler finds these, before anything runs
+        names: set[str] = set()
+        for word in node.keywords if isinstance(node, ast.Call) else ():
+            if word.arg in names:
+                raise SyntaxError(f"keyword argument repeated: {word.arg} (<string>, line {word.lineno})")
+            names.update([word.arg] if word.arg else [])
+    return tree
 
 
-def plain_call(text: str) -> tuple[str, Arguments] | None:
-    """(tool, (positional arguments, keyword arguments)) when the text is one call with literal arguments, and has no
-    other name before a parenthesis; None for anything else. The arguments are the caller's own to keep."""
+def plain_call(text: str, tools: Container[str]) -> tuple[str, Arguments] | None:
+    """(tool, (positional arguments, keyword arguments)) when the text is one call of one of `tools` with literal
+    arguments, and has no other name before a parenthesis; None for anything else. The arguments are the caller's own to
+    keep."""
     known = _literal_call(text) if len(text) <= _CACHED_CHARACTERS else None
     if known is not None:
-        return known[0], marshal.loads(known[1])
+        return (known[0], marshal.loads(known[1])) if known[0] in tools else None
     found = _call_by_name(text)
-    return found and (found[0], arguments(found[1], _no_call))
+    if found is None or found[0] not in tools:  # an unknown name is an error before its arguments are looked at
+        return None
+    return found[0], arguments(found[1], _no_call)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -83,11 +95,8 @@ def _no_call(node: ast.Call) -> Any:
 
 def arguments(node: ast.Call, call: Callable[[ast.Call], Any]) -> Arguments:
     """A call's positional and keyword arguments, evaluated in Python's order."""
-    names: set[str] = set()
-    for keyword in node.keywords:
-        if keyword.arg is None or keyword.arg in names:
-            raise SyntaxError(f"keyword argument repeated: {keyword.arg} (<string>, line 1)")
-        names.add(keyword.arg)
+    if any(keyword.arg is None for keyword in node.keywords):
+        raise ValueError("arguments must be literal values")
     positional = [evaluate(argument, call) for argument in node.args]
     return positional, {str(keyword.arg): evaluate(keyword.value, call) for keyword in node.keywords}
 
@@ -138,3 +147,12 @@ def qualify(text: str, owners: Mapping[str, str]) -> str:
         return f"{owners[name]}.{name}" if name in owners else name
 
     return NAME_BEFORE_PARENTHESIS.sub(prefixed, text)
+
+
+def forbid(text: str) -> None:
+    """Raise PermissionError, in upstream's words, for the names that it refuses. It guards its `eval` so; here nothing is
+    evaluated, but models do invent `remove`, and results must agree. `text`: as `qualify` has rewritten it."""
+    name = text.split("(")[0]
+    name = name.split(".")[1] if "." in name else name
+    if name in _FORBIDDEN:
+        raise PermissionError(f"Function call {name} is not allowed.")

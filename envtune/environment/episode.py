@@ -10,7 +10,7 @@
 An episode owns its API objects and is used once; dropping it frees everything. It knows nothing of tokens: whoever
 drives it keeps the token budget and calls `finish` when that is used up.
 
-Two sets of rules, because training and BFCL's evaluation differ (reproduce/README.md has the table):
+Two sets of rules, because training and BFCL's evaluation differ (README.md beside this file has the table):
   training  at most 5 replies a turn that are not answers, then the turn is forced to end; an ill-formed reply is told
             what is wrong with it; only tools on offer can be called; a call in a turn that cannot be done is not
             executed, ends the turn and scores 0.

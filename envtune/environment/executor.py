@@ -22,7 +22,7 @@ from typing import Any
 
 from envtune.bfcl import load_api_classes
 from envtune.bfcl.classes import own_precision
-from envtune.environment.calls import arguments, call_text, evaluate, parse, plain_call, qualify
+from envtune.environment.calls import arguments, call_text, evaluate, forbid, parse, plain_call, qualify
 from envtune.environment.limits import (
     MAX_CALL_CHARACTERS,
     MAX_EPISODE_CHARACTERS,
@@ -40,6 +40,7 @@ _MARSHAL_VERSION = 2  # the last without references: equal values give equal byt
 # memory. BFCL's ground truths have 50 of them.
 _REMEMBERED = range(8_000, 100_000)
 _ENCODE = json.JSONEncoder().encode  # json.dumps, without its look at options that are not used
+_MODULES = frozenset({"copy", "importlib", "inspect", "json", "re"})  # upstream's executor has them at hand
 _SHOWN = 200  # characters of a call that is too long to be kept
 
 
@@ -67,6 +68,7 @@ class ApiState:
     def __init__(self, task: Task, owner: str = "model") -> None:
         self._initial = _initial(task)
         self._prefix = f"{owner}_{task.id}_"
+        self._lower = task.release == "paper"  # upstream wrote the class in an instance's name so
         self._touched: dict[str, Any] = {}  # class name -> this episode's own instance, made when a call needs it
         self._characters = 0  # of all calls and results
 
@@ -125,18 +127,29 @@ class ApiState:
 
     def _value(self, call: str) -> Any:
         """What the call returns."""
-        plain = plain_call(call)
-        if plain is not None and plain[0] in self._initial.owners:
+        plain = plain_call(call, self._initial.owners)
+        if plain is not None:
             return self._invoke(plain[0], *plain[1])
-        instances = {tool: f"{self._prefix}{owner}_instance" for tool, owner in self._initial.owners.items()}
-        tree = parse(qualify(call, instances))
+        instances = {
+            tool: f"{self._prefix}{owner.lower() if self._lower else owner}_instance"
+            for tool, owner in self._initial.owners.items()
+        }
+        text = qualify(call, instances)
+        forbid(text)
+        tree = parse(text)
         nested = functools.partial(self._nested, instances)
         return self._call(instances, tree) if isinstance(tree, ast.Call) else evaluate(tree, nested)
 
     def _nested(self, instances: Mapping[str, str], node: ast.Call) -> Any:
         """The value of a call inside another expression: a copy, since upstream's reference into the state would let a
         few calls build what never ends."""
-        content = marshal.dumps(self._call(instances, node), _MARSHAL_VERSION)
+        value = self._call(instances, node)
+        try:
+            content = marshal.dumps(value, _MARSHAL_VERSION)
+        except ValueError:  # the numbers of mpmath and decimal, which cannot change
+            if type(value) is dict and not any(isinstance(v, (dict, list, tuple, set)) for v in value.values()):
+                return dict(value)
+            raise
         if len(content) > MAX_RESULT_CHARACTERS:
             raise LimitExceeded(f"a result has at most {MAX_RESULT_CHARACTERS} characters")
         return marshal.loads(content)
@@ -146,8 +159,14 @@ class ApiState:
         match node.func:
             case ast.Attribute(value=ast.Name(id=instance), attr=tool) if instances.get(tool) == instance:
                 return self._invoke(tool, *arguments(node, functools.partial(self._nested, instances)))
-            case ast.Attribute(value=ast.Name(id=name)) | ast.Name(id=name):
-                raise NameError(f"name '{name}' is not defined")
+            case ast.Name(id=name) if name in _MODULES:
+                arguments(node, functools.partial(self._nested, instances))
+                raise TypeError("'module' object is not callable")
+        root = node.func
+        while isinstance(root, ast.Attribute):
+            root = root.value
+        if isinstance(root, ast.Name):
+            raise NameError(f"name '{root.id}' is not defined")
         raise ValueError("only tools can be called")
 
     def _invoke(self, tool: str, positional: Sequence[Any], keywords: Mapping[str, Any]) -> Any:

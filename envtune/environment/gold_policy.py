@@ -7,6 +7,8 @@ import functools
 from collections.abc import Iterator
 
 from envtune.bfcl import load_api_classes
+from envtune.environment.episode import Episode
+from envtune.environment.prompt import Message
 from envtune.environment.reply import ToolCall, render_reply
 from envtune.tasks import Task
 
@@ -24,6 +26,16 @@ def gold_replies(task: Task) -> Iterator[str]:
         if calls:
             yield render_reply("Call what is needed.", calls=calls)
         yield render_reply("Nothing is left to call.", answer="Done.")
+
+
+def play_gold(episode: Episode) -> list[Message]:
+    """Play the ground truth in a fresh episode until that is over; gives the whole conversation."""
+    messages = episode.start()
+    for reply in gold_replies(episode.task):
+        if episode.done:
+            break
+        messages += [{"role": "assistant", "content": reply}, *episode.step(reply).messages]
+    return messages
 
 
 def _as_tool_call(task: Task, call: str) -> ToolCall:

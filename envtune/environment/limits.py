@@ -11,6 +11,7 @@ result that is too long, whose call has run.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -26,6 +27,7 @@ MAX_FILES = 10_000
 MAX_DEPTH = 200
 PYTHONS_DIGITS = 4_300  # of an integer that Python turns into text
 
+_NUMERAL = re.compile(r"[\s\d_.eE+/-]*")  # other text is no number, which upstream finds at once
 LIMIT = "limit of this environment: "
 
 
@@ -62,7 +64,7 @@ def _precision(_: Any, arguments: Mapping[str, Any]) -> None:
         raise LimitExceeded(f"precision is at most {MAX_PRECISION}")
     for name in ("value", "base", "number"):
         value = arguments.get(name)
-        if isinstance(value, (str, bytes)) and len(value) > MAX_NUMERAL:
+        if isinstance(value, str) and len(value) > MAX_NUMERAL and _NUMERAL.fullmatch(value):
             raise LimitExceeded(f"{name} has at most {MAX_NUMERAL} characters when it is a string")
 
 

@@ -87,8 +87,13 @@ def closed(body: str, impossible: bool) -> str:
 
 
 def message(text: str) -> Message:
-    """A user message. Lone surrogates (a model can write them as JSON escapes) are replaced: no tokenizer takes them."""
-    return {"role": "user", "content": text.encode("utf-8", "replace").decode("utf-8")}
+    """A user message."""
+    return {"role": "user", "content": encodable(text)}
+
+
+def encodable(text: str) -> str:
+    """The text with lone surrogates replaced: JSON escapes can spell them, and no tokenizer or request takes them."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 @functools.cache

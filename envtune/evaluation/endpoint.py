@@ -15,9 +15,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
+from urllib.parse import urlsplit
 
 import openai
 
+from envtune.environment.prompt import encodable
 from envtune.errors import EnvtuneError
 
 ITEM_HEADER = "X-Envtune-Item"
@@ -43,6 +45,17 @@ class Completion:
     truncated: bool
 
 
+def check_url(base_url: str) -> str:
+    """`base_url` itself. Raises EnvtuneError when it is no address that can be asked."""
+    try:
+        parts = urlsplit(base_url)
+        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+            return base_url
+    except ValueError:  # of the port, or of brackets
+        pass
+    raise EnvtuneError(f"{base_url!r} is no address of an endpoint; it looks like http://HOST:PORT/v1")
+
+
 class ChatEndpoint:
     """An async context manager around one endpoint and model.
 
@@ -61,7 +74,7 @@ class ChatEndpoint:
         tries: int = 6,
         pause_s: float = 0.5,
     ) -> None:
-        self.base_url = base_url
+        self.base_url = check_url(base_url)
         self.model = model
         self._decoding = dict(decoding)
         self._tries = tries
@@ -144,4 +157,6 @@ def _read(body: bytes) -> Completion:
         raise _Faulty(f"the answer is no chat completion: {body[:100]!r}") from error
     if not (text is None or isinstance(text, str)) or not isinstance(usage, dict):
         raise _Faulty(f"the answer is no chat completion: {body[:100]!r}")
-    return Completion(text or "", usage.get("prompt_tokens"), usage.get("completion_tokens"), finish == "length")
+    return Completion(
+        encodable(text or ""), usage.get("prompt_tokens"), usage.get("completion_tokens"), finish == "length"
+    )

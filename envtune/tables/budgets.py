@@ -33,14 +33,14 @@ def print_budgets(releases: Iterable[str], tokenizer: str, max_result_characters
 
 def _table(title: str, rows: list[BudgetRow], train: set[str]) -> Table:
     table = Table(title=title, caption="over a budget: tasks (of them in the training split); minimal thinking")
-    table.add_column("category")
-    heads = ["prompt, longest", "response, median", "90 %", "longest"]
+    table.add_column("category", overflow="fold")
+    heads = ["longest prompt", "median response", "longest"]
     for head in (*heads, *(f"over {budget:,}" for budget in RESPONSE_BUDGETS), f"over {CONTEXT:,} in all"):
         table.add_column(head, justify="right")
     for row in rows:
         responses = sorted(count.response for count in row.counts)
         sizes = [max(count.prompt for count in row.counts), round(median(responses))]
-        sizes += [responses[int(0.9 * len(responses))], responses[-1]]
+        sizes.append(responses[-1])
         over = [f"{len(ids)} ({len(train.intersection(ids))})" for ids in (*row.over.values(), row.over_context)]
         table.add_row(row.category, *(f"{size:,}" for size in sizes), *over)
     return table

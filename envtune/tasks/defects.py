@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any
 
 from envtune.bfcl import get_release
+from envtune.tasks.task import Task
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,11 @@ def known_defects(release: str) -> tuple[Defect, ...]:
     """Those of one release ("paper" or "current"), in the list's order. Raises EnvtuneError on another name."""
     get_release(release)
     return tuple(defect for defect in load_defects().defects if defect.release == release)
+
+
+def defects_of(task: Task) -> tuple[Defect, ...]:
+    """What is known to be wrong with one task."""
+    return tuple(defect for defect in known_defects(task.release) if defect.task_id == task.id)
 
 
 def is_sound(task_id: str, release: str) -> bool:

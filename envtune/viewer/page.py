@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import envtune
 from envtune.errors import EnvtuneError
-from envtune.files import atomic_write
+from envtune.files import atomic_write, refuse_overwriting
 from envtune.viewer.replay import episode_view
 from envtune.viewer.stored import Stored, read_stored
 from envtune.viewer.text import visible
@@ -41,6 +41,7 @@ def write_page(
     release: BFCL release of lines that do not say it; limit: characters of one text that the page holds, None for all.
     Raises EnvtuneError, naming file and line, on what is no trajectory; nothing is written then.
     """
+    refuse_overwriting(out, files)
     data = page_data(files, release, limit)
     if not data["episodes"]:
         raise EnvtuneError(f"{', '.join(map(str, files))}: no trajectory in there; nothing to show")

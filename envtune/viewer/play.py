@@ -17,10 +17,10 @@ from rich.table import Table
 from rich.text import Text
 
 from envtune.environment import Episode, ReplyKind, StopReason, TurnEnd
-from envtune.tasks import Task
+from envtune.tasks import Task, defects_of
 from envtune.viewer.human import Person
 from envtune.viewer.policies import Policy, endpoint_policy, gold_policy
-from envtune.viewer.replay import defects_of, episode_view, reply_view
+from envtune.viewer.replay import episode_view, reply_view
 from envtune.viewer.text import Shown, visible
 
 MAX_CHARACTERS = 1000

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -72,12 +73,17 @@ def endpoint_policy(
 async def _only_model(base_url: str, api_key: str) -> str:
     import openai
 
-    async with openai.AsyncOpenAI(base_url=base_url, api_key=api_key, max_retries=0, timeout=20) as client:
+    from envtune.evaluation.endpoint import check_url
+
+    async with openai.AsyncOpenAI(base_url=check_url(base_url), api_key=api_key, max_retries=0, timeout=20) as client:
         try:
-            names = [model.id async for model in client.models.list()]
-        except openai.OpenAIError as error:
+            answer = await client.models.with_raw_response.list()
+            names = [str(model["id"]) for model in json.loads(answer.content)["data"]]
+        except (openai.OpenAIError, ValueError, LookupError, TypeError) as error:
             reason = visible(" ".join(str(error).split())[:200])
-            raise EnvtuneError(f"{base_url} does not list its models ({reason}); check the address") from error
+            raise EnvtuneError(
+                f"{base_url} does not list its models ({reason}); check the address: does it end in /v1?"
+            ) from error
     if len(names) != 1:
         raise EnvtuneError(
             f"{base_url} has {len(names)} models ({visible(', '.join(names)[:200])}); name one with --model"

@@ -15,7 +15,7 @@ from envtune.environment.executor import ERROR_PREFIX, ApiState
 from envtune.environment.gold import gold_turns, missing_results
 from envtune.rewards import format_reward, progress_reward
 from envtune.scoring import official_verdict
-from envtune.tasks import Defect, Task, known_defects
+from envtune.tasks import Task, defects_of
 from envtune.viewer.differences import differences
 from envtune.viewer.text import show, visible
 
@@ -63,11 +63,6 @@ def episode_view(
         "notes": notes,
         "turns": turns,
     }
-
-
-def defects_of(task: Task) -> list[Defect]:
-    """What is known to be wrong with the task itself."""
-    return [defect for defect in known_defects(task.release) if defect.task_id == task.id]
 
 
 def outcome(stop: StopReason, valid: bool) -> str:

@@ -32,7 +32,7 @@ def test_a_missing_extra_is_named(library: str) -> None:
     missing = f"import sys; sys.modules['{library}'] = None; import {LIBRARIES[library]}"
     done = subprocess.run([sys.executable, "-c", missing], cwd=ROOT, capture_output=True, text=True)
     last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith("envtune.errors.EnvtuneError") and f'pip install "envtune[{library}]"' in last
+    assert last.startswith("envtune.errors.EnvtuneError") and f"pip install '.[{library}]'" in last
 
 
 def test_the_server_command_says_so_in_one_line() -> None:

@@ -15,7 +15,7 @@ Training rules:
 10. A turn's score is 1 when the state equals the ground truth's and all its results are among the results so far,
     those of earlier turns included; one wrong turn does not end the episode.
 11. finish() scores the current turn and all after it 0.
-12. The gold policy scores 1 in every turn.
+12. The gold policy scores 1 in every turn (but for a task whose ground truth needs a tool that is still held out).
 13. Augmented feedback changes what the model reads of a failed call, and nothing else.
 14. What the model reads of a long result can be shortened; checks, scores and records have all of it.
 15. In long context the same calls return more: files, watch list, orders, stock data, cards, bookings, flight costs,

@@ -9,7 +9,7 @@ import pytest
 
 from envtune.environment import Episode
 from envtune.errors import EnvtuneError
-from envtune.evaluation.endpoint import ChatEndpoint, Completion, ContextFull, EndpointFailure
+from envtune.evaluation.endpoint import ChatEndpoint, Completion, ContextFull, EndpointFailure, _read
 from envtune.evaluation.scripted_endpoint import ScriptedEndpoint
 from envtune.tasks import find_task
 
@@ -78,3 +78,16 @@ def test_room_for_less_than_max_tokens_is_used() -> None:
         scripted.context_tokens = needed - 1
         with pytest.raises(ContextFull):
             ask(scripted, max_tokens=1000)
+
+
+def test_a_lone_surrogate_in_a_reply_is_replaced() -> None:
+    """It could not be sent back with the next request, and one reply would end the whole run."""
+    assert _read(rb'{"choices": [{"message": {"content": "a\ud800b"}}]}').text == "a?b"
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:99999/v1", "localhost:8000/v1", "http:///v1", "ftp://host/v1", "http://[::1/v1"]
+)
+def test_what_is_no_address_is_named(url: str) -> None:
+    with pytest.raises(EnvtuneError, match="no address of an endpoint"):
+        ChatEndpoint(url, "m", {})
