@@ -75,8 +75,10 @@ class ApiState:
     def call(self, call: ToolCall) -> CallResult:
         """Execute a model's JSON call. Never raises."""
         try:
-            words = (call.name, *call.arguments)
-            odd = next((word for word in words if not word.isidentifier() or keyword.iskeyword(word)), None)
+            # a keyword as a parameter, or a dotted name, is an error in upstream's words once it is text
+            parts = call.name.split(".")
+            is_name = all(part.isidentifier() and not keyword.iskeyword(part) for part in parts)
+            odd = next((word for word in call.arguments if not word.isidentifier()), None if is_name else call.name)
             text = call_text(call)
         except Exception as error:  # noqa: BLE001 - no JSON call: nested too deeply, a number of too many digits, ...
             return _failed(f"{str(call.name)[:_SHOWN]}(...)", error)

@@ -75,6 +75,22 @@ def test_a_json_call_cannot_be_anything_but_a_call(name: str, arguments: dict[st
     assert result.error
 
 
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (ToolCall("functions.ls", {}), "name 'functions' is not defined"),
+        (ToolCall("ls", {"from": "x"}), "invalid syntax (<string>, line 1)"),
+        (ToolCall("remove", {"file_name": "x"}), "Function call remove is not allowed."),
+        (ToolCall("find_file", {"name": float("nan")}), "name 'find_file' is not defined"),
+        (ToolCall("ls", {"a": float("inf")}), "name 'inf' is not defined"),
+        (ToolCall("os.system", {"command": "true"}), "name 'os' is not defined"),
+    ],
+)
+def test_json_calls_fail_in_bfcls_words(call: ToolCall, says: str) -> None:
+    """What its executor says to the text that its handlers write of such a call."""
+    assert ApiState(find_task("multi_turn_base_0")).call(call).text == f"Error during execution: {says}"
+
+
 def test_names_cannot_carry_code() -> None:
     api = ApiState(find_task("multi_turn_base_0"))
     for call in (ToolCall("ls(), mkdir", {"dir_name": "x"}), ToolCall("ls", {"a=True), mkdir(dir_name": "x"})):
