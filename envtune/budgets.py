@@ -63,8 +63,8 @@ def load_tokenizer(name: str) -> Any:
 def count_tokens(task: Task, tokenizer: Any, max_result_characters: int | None = None) -> TokenCount:
     """Play the ground truth and count what the conversation takes when rendered by the tokenizer's chat template."""
     episode = Episode(task, max_result_characters=max_result_characters)
-    prompt = _length(tokenizer, episode.start(), open_end=True)
     messages = play_gold(episode)
+    prompt = _length(tokenizer, messages[:2], open_end=True)
     return TokenCount(task, prompt, _length(tokenizer, messages, open_end=False) - prompt)
 
 

@@ -25,6 +25,10 @@ app = typer.Typer(
 ProfileOption = Annotated[str, typer.Option("--profile", help="A file in reproduce/, without .yaml: cpu or gpu.")]
 ReleaseOption = Annotated[str, typer.Option("--release", help="BFCL release: paper (2025.6.8) or current (2026.3.23).")]
 
+ReleasesOption = Annotated[
+    Optional[str], typer.Option("--release", help="paper or current; both without it.")  # noqa: UP045 - typer
+]
+
 
 def main() -> None:
     """Entry point of the console script."""
@@ -50,9 +54,7 @@ def score(
 
 @app.command()
 def validate(
-    release: Annotated[
-        Optional[str], typer.Option("--release", help="paper or current; both without it.")  # noqa: UP045 - typer
-    ] = None,
+    release: ReleasesOption = None,
     tokenizer: Annotated[
         Optional[str],  # noqa: UP045 - typer
         typer.Option("--tokenizer", help="A model's folder or hub id: count tokens, list the tasks over budget."),
@@ -94,9 +96,7 @@ def validate(
 
 @app.command()
 def defects(
-    release: Annotated[
-        Optional[str], typer.Option("--release", help="paper or current; both without it.")  # noqa: UP045 - typer
-    ] = None,
+    release: ReleasesOption = None,
 ) -> None:
     """List the tasks that are known to be wrong: which cannot be passed, which pass by accident."""
     from rich.console import Console

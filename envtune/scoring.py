@@ -9,13 +9,13 @@ without `eval`. The turn scores follow the training rule and may differ: see `en
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from envtune.bfcl import get_release
 from envtune.environment.executor import ApiState
-from envtune.environment.gold import gold_turns, missing_results, state_differences
+from envtune.environment.gold import GoldTurn, gold_turns, missing_results, state_differences, turn_score
 from envtune.errors import EnvtuneError
 from envtune.files import read_jsonl, refuse_overwriting, write_jsonl
 from envtune.tasks import Task, find_task
@@ -57,31 +57,29 @@ def _replay(task: Task, turns: Turns, run_impossible: bool) -> tuple[dict[str, A
     for index, (steps, gold) in enumerate(zip(turns, golds, strict=False)):
         if gold.results or run_impossible:
             results += [result.text for step in steps for result in api.run(step)]
-        if not gold.results:
-            scores[index] = int(not any(steps))
-            continue
-        differing, missing = state_differences(api, gold), missing_results(results, gold)
-        scores[index] = int(not differing and not missing)
-        if problem is None:  # BFCL stops at the first one, and looks in this order
-            problem = _problem(index, steps, differing, missing)
+        scores[index] = turn_score(api, any(steps), results, gold)
+        if gold.results and problem is None:  # BFCL stops at the first one
+            problem = _problem(index, steps, api, results, gold, bool(scores[index]))
     if problem is None:
         return {"valid": True, "error_type": None, "error_message": None}, scores
     return {"valid": False, "error_type": f"multi_turn:{problem[0]}", "error_message": problem[1]}, scores
 
 
 def _problem(
-    index: int, steps: Sequence[Sequence[str]], differing: Mapping[str, Mapping[str, Any]], missing: Sequence[str]
+    index: int, steps: Sequence[Sequence[str]], api: ApiState, results: Sequence[str], gold: GoldTurn, right: bool
 ) -> tuple[str, str] | None:
-    """What BFCL's checker finds wrong with a turn that has a ground truth: its name for it, and a message."""
+    """What BFCL's checker finds wrong with a turn that has a ground truth, in its order: its name for it, and a message.
+    right: whether both checks pass."""
     # no step, or one step that is empty: two empty ones are no empty turn for BFCL
     if not steps or (len(steps) == 1 and not steps[0]):
         return "empty_turn_model_response", f"nothing was called in turn {index}"
-    if differing:
+    if right:
+        return None
+    if differing := state_differences(api, gold):
         names = ", ".join(f"{name}.{key}" for name, keys in differing.items() for key in keys)
         return "instance_state_mismatch", f"after turn {index} these differ: {names}"
-    if missing:
-        return "execution_response_mismatch", f"after turn {index} {len(missing)} results are missing"
-    return None
+    missing = missing_results(results, gold)
+    return "execution_response_mismatch", f"after turn {index} {len(missing)} results are missing"
 
 
 def _calls_in_an_impossible_turn(task: Task, turns: Turns) -> bool:

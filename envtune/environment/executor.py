@@ -1,9 +1,9 @@
 """Executing tool calls on BFCL's API objects: BFCL's results to the byte, without its `eval`.
 
 A task's API objects are built once a process and pickled; an episode gets its copy of one by unpickling when its first
-call needs it, which is the cheapest copy there is in Python. Results and error texts are those of BFCL's executor for the same call
-(`execute_multi_turn_func_call`), so stored trajectories score the same; past the limits of `limits.py` a call gives an
-error of our own.
+call needs it, which is the cheapest copy there is in Python. Results and error texts are those of BFCL's executor for
+the same call (`execute_multi_turn_func_call`), so stored trajectories score the same; past the limits of `limits.py` a
+call gives an error of our own.
 """
 
 from __future__ import annotations

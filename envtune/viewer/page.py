@@ -2,9 +2,9 @@
 
     envtune view TRAJECTORIES.jsonl [...] [--out PAGE.html]
 
-The page is view.html with view.css, episode.js, list.js and the data put in. The data are JSON in a script element of a type that
-is never run, with every "<", ">" and "&" escaped, so no text can end that element; the script writes text only as text.
-A content security policy allows exactly this style and this script, and no request at all.
+The page is view.html with view.css, episode.js, list.js and the data put in. The data are JSON in a script element of a
+type that is never run, with every "<", ">" and "&" escaped, so no text can end that element; the script writes text only
+as text. A content security policy allows exactly this style and this script, and no request at all.
 """
 
 from __future__ import annotations

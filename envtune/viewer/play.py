@@ -20,7 +20,7 @@ from envtune.environment import Episode, ReplyKind, StopReason, TurnEnd
 from envtune.tasks import Task, defects_of
 from envtune.viewer.human import Person
 from envtune.viewer.policies import Policy, endpoint_policy, gold_policy
-from envtune.viewer.replay import episode_view, reply_view
+from envtune.viewer.replay import episode_view, reply_view, request_view
 from envtune.viewer.text import Shown, visible
 
 MAX_CHARACTERS = 1000
@@ -114,7 +114,7 @@ class _Screen:
     def request(self, episode: Episode) -> None:
         """The request of the turn that begins."""
         turn, self._replies = episode.turn, 0
-        shown = episode_view(self._task, episode.trajectory, self._limit)["turns"][turn]
+        shown = request_view(self._task, turn, self._limit)
         self.console.print()
         self.console.print(
             Rule(Text(f"turn {turn + 1} of {len(self._task.question)}", "bold"), align="left", style="dim")

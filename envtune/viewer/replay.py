@@ -95,7 +95,7 @@ def _turn(
 ) -> dict[str, Any]:
     """One turn.
 
-    request: the user's words; revealed: tools that come on offer with it; possible: whether it can be done; end:
+    request, revealed: see `request_view`; possible: whether it can be done; end:
     how it ended; played: whether the model replied; score: 0 or 1; gold: the ground truth's calls; replies: see
     `reply_view`; state: places {"path", "model", "gold"} that differ at its end, None for a value that is not there;
     state_more: places left out; missing: the ground truth's results that the model has not got so far.
@@ -103,10 +103,8 @@ def _turn(
     record, gold = trajectory.turns[index], gold_turns(task)[index]
     played = bool(record.replies) or record.end is not TurnEnd.NOT_REACHED
     places = differences(api, gold) if played else []
-    said = "\n".join(message["content"] for message in task.question[index])
     return {
-        "request": show(said or prompt.reveal_sentence(task.release), limit),
-        "revealed": list(task.held_out.get(index, ())),
+        **request_view(task, index, limit),
         "possible": bool(gold.results),
         "end": record.end.value,
         "played": played,
@@ -123,6 +121,15 @@ def _turn(
         ],
         "state_more": len(places[MAX_DIFFERENCES:]),
         "missing": [show(text, limit) for text in missing_results(results, gold)] if played else [],
+    }
+
+
+def request_view(task: Task, turn: int, limit: int | None) -> dict[str, Any]:
+    """What a turn begins with. request: the user's words; revealed: tools that come on offer with it."""
+    said = "\n".join(message["content"] for message in task.question[turn])
+    return {
+        "request": show(said or prompt.reveal_sentence(task.release), limit),
+        "revealed": list(task.held_out.get(turn, ())),
     }
 
 
