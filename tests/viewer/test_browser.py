@@ -63,7 +63,8 @@ class Seen:
         self.page.goto(self.address)
 
     def rows(self) -> list[str]:
-        return list(self.page.locator("#episodes .name").all_inner_texts())
+        # by textContent: a row is drawn only once it comes into view (content-visibility), and innerText is "" until then
+        return list(self.page.locator("#episodes .name").all_text_contents())
 
     def shown(self) -> str:
         return str(self.page.locator("#episode h2").inner_text())
@@ -180,7 +181,7 @@ def test_links_and_keys(seen: Seen) -> None:
     page.locator("#episodes a").first.focus()
     page.keyboard.press("ArrowUp")
     seen.wait_for("h2", "miss_param_1 ")
-    assert page.locator("[aria-current] .name").inner_text() == "multi_turn_miss_param_1"
+    assert page.locator("[aria-current] .name").text_content() == "multi_turn_miss_param_1"
     page.locator("#search").focus()
     page.keyboard.type("jk")
     assert seen.shown().startswith("multi_turn_miss_param_1")
