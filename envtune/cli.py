@@ -29,6 +29,15 @@ ReleasesOption = Annotated[
     Optional[str], typer.Option("--release", help="paper or current; both without it.")  # noqa: UP045 - typer
 ]
 
+FeedbackOption = Annotated[
+    str,
+    typer.Option(
+        "--feedback",
+        help="Hint set: none (or standard), full (or augmented), authors, or ids of hints with commas between; see "
+        "`envtune hints --list`.",
+    ),
+]
+
 
 def main() -> None:
     """Entry point of the console script."""
@@ -107,6 +116,43 @@ def defects(
     console = Console()
     for table in defects_tables([release] if release else list(RELEASES)):
         console.print(table)
+
+
+@app.command()
+def hints(
+    files: Annotated[
+        Optional[list[Path]],  # noqa: UP045 - typer
+        typer.Argument(help="Stored trajectories, as `envtune view` takes them: what followed each hint in them."),
+    ] = None,
+    release: ReleasesOption = None,
+    listed: Annotated[bool, typer.Option("--list", help="Every hint: what it is for, what it says.")] = False,
+    feedback: Annotated[str, typer.Option("--set", help="With --list: the hint set.")] = "full",
+    out: Annotated[
+        Optional[Path],  # noqa: UP045 - typer
+        typer.Option("--out", help="Play two scripted policies over all tasks, and write all tables into this folder."),
+    ] = None,
+) -> None:
+    """Print which failures the hint sets cover; or the hints; or what followed them in trajectories."""
+    from rich.console import Console
+
+    from envtune.bfcl import RELEASES, get_release
+    from envtune.tables import hints as tables
+
+    console = Console()
+    if sum((bool(files), listed, out is not None)) > 1:
+        raise EnvtuneError("files, --list and --out are three different things; name one of them")
+    if out is not None:
+        for path in tables.write_hints(out, console):
+            typer.echo(path)
+    elif listed:
+        tables.print_hints(feedback, console)
+    elif files:
+        from envtune.stored import read_stored
+
+        stored = (one for file in files for one in read_stored(file, release))
+        tables.print_outcomes(((one.task, one.trajectory) for one in stored), console)
+    else:
+        tables.print_coverage([get_release(release).name] if release else list(RELEASES), console)
 
 
 @app.command("setup-model")
@@ -195,7 +241,7 @@ def play(
         Optional[str],  # noqa: UP045 - typer
         typer.Option("--model", help="The endpoint's name of the model; not needed where it has only one."),
     ] = None,
-    feedback: Annotated[str, typer.Option("--feedback", help="standard, or augmented (with hints).")] = "standard",
+    feedback: FeedbackOption = "none",
     rules: Annotated[str, typer.Option("--rules", help="training (5 steps a turn) or bfcl (20).")] = "training",
     temperature: Annotated[float, typer.Option("--temperature", help="Of the endpoint's model.")] = 0.0,
     max_tokens: Annotated[
@@ -257,7 +303,7 @@ def openenv_server(
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")] = 8000,
     release: ReleaseOption = "paper",
-    feedback: Annotated[str, typer.Option("--feedback", help="standard, or augmented (with hints).")] = "standard",
+    feedback: FeedbackOption = "none",
     rules: Annotated[str, typer.Option("--rules", help="training or bfcl.")] = "training",
     reward: Annotated[str, typer.Option("--reward", help="Of an episode: progress, binary or format.")] = "progress",
     max_steps_per_turn: Annotated[int, typer.Option("--max-steps-per-turn", help="Replies without an answer.")] = 5,

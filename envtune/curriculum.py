@@ -14,7 +14,7 @@ class Stage:
     """One stage.
 
     name: also its folder's; aim: in the paper's words; data: the subset of tasks (see `envtune.tasks.split`);
-    reward: a key of `envtune.rewards.REWARDS`; feedback: "standard" or "augmented"; train_batch_size: prompts a step;
+    reward: a key of `envtune.rewards.REWARDS`; feedback: "standard" or "augmented" (which hints that means is the profile's `hints`); train_batch_size: prompts a step;
     max_response_length: tokens of all turns together, the environment's included; epochs: passes over the data.
     """
 

@@ -14,7 +14,7 @@ def episode_metrics(trajectory: Trajectory, verdict: Mapping[str, Any]) -> dict[
 
     official: 1 when BFCL's own checker passes the calls, else 0 (`verdict`: of `envtune.scoring.official_verdict`);
     format_rate: share of the replies that are well-formed, 0 without a reply; replies, tool_calls: their numbers;
-    tool_errors: calls that failed, in whatever way; over_budget: 1 when a budget ended the episode, else 0.
+    tool_errors: calls that failed, in whatever way; hints: hints that were given; over_budget: 1 when a budget ended the episode, else 0.
     """
     replies = trajectory.replies
     results = [result for reply in replies for result in reply.results]
@@ -26,5 +26,6 @@ def episode_metrics(trajectory: Trajectory, verdict: Mapping[str, Any]) -> dict[
         "replies": float(len(replies)),
         "tool_calls": float(len(results)),
         "tool_errors": float(sum(result.error for result in results)),
+        "hints": float(sum(bool(hint) for reply in replies for hint in reply.hints)),
         "over_budget": float(trajectory.stop_reason is StopReason.OVER_BUDGET),
     }

@@ -17,7 +17,8 @@ from types import MappingProxyType
 from typing import Any
 
 from envtune.bfcl import get_release
-from envtune.curriculum import CURRICULUM
+from envtune.curriculum import CURRICULUM, Stage
+from envtune.environment.hints import hint_set
 from envtune.errors import EnvtuneError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -55,7 +56,8 @@ class Profile:
     """One profile, read from its file.
 
     name: the file's, without .yaml; release: of BFCL; seed: of data order and sampling; model: source, path, ...;
-    agent: settings of the agent loop; verl: verl key -> value for all stages (a key that verl's own configuration
+    hints: the hint set of the stages on the augmented environment (`envtune.environment.hints.hint_set`); agent:
+    settings of the agent loop; verl: verl key -> value for all stages (a key that verl's own configuration
     does not have starts with +); stages: stage -> such keys for it alone; ray: arguments of ``ray.init`` for the cluster
     that the stages share; preload: modules that verl's processes begin with (`envtune.training.preload`); evaluation:
     settings of the suite and its server; environment: variables set for every process of a run.
@@ -72,10 +74,15 @@ class Profile:
     agent: Mapping[str, Any] = field(default_factory=dict)
     verl: Mapping[str, Any] = field(default_factory=dict)
     stages: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    hints: str = "full"
     ray: Mapping[str, Any] = field(default_factory=dict)
     preload: tuple[str, ...] = ()
     evaluation: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
+
+    def feedback(self, stage: Stage) -> str:
+        """The hint set of a stage: the profile's on the augmented environment, none on the standard one."""
+        return self.hints if stage.feedback == "augmented" else "none"
 
     def stage_dir(self, stage: str) -> Path:
         """Folder of one stage's run: config.yaml, checkpoints/, metrics.jsonl, model/, done.json, ..."""
@@ -137,6 +144,7 @@ def _profile(path: Path, content: Any) -> Profile:
         seed=int(content["seed"]),
         about=" ".join(str(content.get("about", "")).split()),
         tasks=Tasks(**tasks),
+        hints=hint_set(_listed(content.get("hints", "full"))).name,
         stages=MappingProxyType(stages),
         preload=tuple(str(module) for module in content.get("preload") or ()),
         environment=MappingProxyType({key: str(value) for key, value in (content.get("environment") or {}).items()}),
@@ -144,3 +152,12 @@ def _profile(path: Path, content: Any) -> Profile:
         results_dir=Path(os.environ.get("ENVTUNE_RESULTS") or ROOT / "results").absolute() / content["name"],
         **maps,
     )
+
+
+def _listed(hints: Any) -> str:
+    """A hint set as YAML may write it: a name, or a list of names and ids."""
+    if isinstance(hints, str):
+        return hints
+    if isinstance(hints, list) and hints and all(isinstance(name, str) for name in hints):
+        return ",".join(hints)
+    raise ValueError('hints is the name of a hint set, such as "full", or a list of ids of hints')

@@ -49,7 +49,7 @@ ID = "envtune"
 class BfclTaskConfig(vf.TaskConfig):
     """How a task is played (see `envtune.environment.Episode`) and which reward counts (`envtune.rewards`)."""
 
-    feedback: Literal["standard", "augmented"] = "standard"
+    feedback: str = "none"  # the name of a hint set
     rules: Literal["training", "bfcl"] = "training"
     max_steps_per_turn: int = 5
     max_result_characters: int | None = None

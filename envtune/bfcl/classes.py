@@ -24,7 +24,7 @@ from typing import Any
 
 from envtune.bfcl.releases import get_release
 
-_SOURCE = Path("eval_checker/multi_turn_eval/func_source_code")
+SOURCE = Path("eval_checker/multi_turn_eval/func_source_code")
 _LONG_CONTEXT = "bfcl_eval.eval_checker.multi_turn_eval.func_source_code.long_context"
 _LOADING = threading.Lock()
 # The one padding that tools write to: in long context the weather's temperature is set in it, and all of it returned.
@@ -69,7 +69,7 @@ class ApiClasses:
 @functools.cache
 def load_api_classes(release: str) -> ApiClasses:
     """The API classes of the release named `release` ("paper" or "current"), loaded once a process."""
-    folder = get_release(release).folder() / _SOURCE
+    folder = get_release(release).folder() / SOURCE
     prefix = f"_envtune_bfcl_{release}"
     with _LOADING:
         before = sys.modules.get(_LONG_CONTEXT)

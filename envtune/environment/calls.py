@@ -12,7 +12,7 @@ import functools
 import marshal
 import operator
 import re
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -36,6 +36,19 @@ Arguments = tuple[list[Any], dict[str, Any]]
 def call_text(call: ToolCall) -> str:
     """A model's JSON call as BFCL writes calls in its data: name(parameter=value, ...)."""
     return f"{call.name}({', '.join(f'{key}={value!r}' for key, value in call.arguments.items())})"
+
+
+def tool_call(text: str, tools: Mapping[str, Sequence[str]]) -> ToolCall:
+    """The JSON call that a call string stands for: the inverse of `call_text`, where there is one. Of other text only the
+    name before the first parenthesis is left. tools: tool -> its parameters, for arguments without a name."""
+    try:
+        node = parse(text)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in tools:
+            positional, keywords = arguments(node, _no_call)
+            return ToolCall(node.func.id, {**dict(zip(tools[node.func.id], positional, strict=False)), **keywords})
+    except Exception:  # noqa: BLE001 - whatever is wrong with the arguments, it is no JSON call's text
+        pass
+    return ToolCall(text.partition("(")[0].strip()[:100], {})
 
 
 def parse(text: str) -> ast.expr:

@@ -20,20 +20,20 @@ Two sets of rules, because training and BFCL's evaluation differ (README.md besi
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 
 from envtune.environment import prompt
 from envtune.environment.calls import call_text
 from envtune.environment.executor import ERROR_PREFIX, ApiState, CallResult
 from envtune.environment.gold import gold_turns, turn_score
-from envtune.environment.hints import hint_for
+from envtune.environment.hints import REPLY, Situation, hint_set, offer_in
 from envtune.environment.prompt import Message
 from envtune.environment.reply import Reply, ReplyKind, ToolCall, parse_reply
 from envtune.environment.trajectory import ReplyRecord, StopReason, Trajectory, TurnEnd, TurnRecord
 from envtune.errors import EnvtuneError
 from envtune.tasks import Task
 
-FEEDBACK = ("standard", "augmented")
 RULES = ("training", "bfcl")
 
 
@@ -56,7 +56,8 @@ class Step:
 class Episode:
     """A conversation over one task.
 
-    feedback: "standard" (BFCL's results as they are) or "augmented" (with hints on failures).
+    feedback: the hint set whose hints go with failures, as `hints.hint_set` takes it: "none" (also "standard": BFCL's
+    results as they are), "full" (also "augmented"), "authors", or ids of hints.
     max_steps_per_turn: replies in one turn that are not answers; 5 in training, 20 in BFCL's evaluation.
     rules: "training" or "bfcl", as above.
     max_result_characters: the model reads no more of one tool result, its start and end with a note between them; None:
@@ -66,13 +67,12 @@ class Episode:
     def __init__(
         self,
         task: Task,
-        feedback: str = "standard",
+        feedback: str = "none",
         max_steps_per_turn: int = 5,
         rules: str = "training",
         max_result_characters: int | None = None,
     ) -> None:
-        if feedback not in FEEDBACK:
-            raise EnvtuneError(f"unknown feedback {feedback!r}; choose one of: {', '.join(FEEDBACK)}")
+        self.hints = hint_set(feedback)
         if rules not in RULES:
             raise EnvtuneError(f"unknown rules {rules!r}; choose one of: {', '.join(RULES)}")
         if max_steps_per_turn < 1:
@@ -80,7 +80,6 @@ class Episode:
         if max_result_characters is not None and max_result_characters < 1:
             raise EnvtuneError(f"max_result_characters must be at least 1, not {max_result_characters}")
         self.task = task
-        self.feedback = feedback
         self.rules = rules
         self.max_steps_per_turn = max_steps_per_turn
         self.max_result_characters = max_result_characters
@@ -93,6 +92,11 @@ class Episode:
         self._replies: list[ReplyRecord] = []
         self._steps = 0
         self._results: list[str] = []  # of every executed call so far, for the response check
+
+    @property
+    def feedback(self) -> str:
+        """Name of the hint set."""
+        return self.hints.name
 
     @property
     def done(self) -> bool:
@@ -151,8 +155,7 @@ class Episode:
             return self._end_turn(parsed.kind, TurnEnd.ANSWER, "")
         self._steps += 1
         if parsed.kind is ReplyKind.ILL_FORMED:
-            self._replies.append(ReplyRecord(reply, parsed.kind, error=parsed.error))
-            text, results = prompt.ill_formed(parsed.error), ()
+            text, results = self._complain(reply, parsed), ()
         elif not self._gold[self._turn].results:
             self._replies.append(ReplyRecord(reply, parsed.kind, calls=tuple(map(call_text, parsed.calls))))
             return self._end_turn(parsed.kind, TurnEnd.IMPOSSIBLE_CALL, prompt.closed("", impossible=True))
@@ -182,19 +185,31 @@ class Episode:
 
     # ---- what both share
 
+    def _complain(self, reply: str, parsed: Reply) -> str:
+        """Note an ill-formed reply, and give the text that says what is wrong with it."""
+        situation = Situation(ToolCall(REPLY, {}), parsed.error, {}, offer_in(self.task, self._turn), reply)
+        given = self.hints.give(situation, error=True)
+        hints, ids = ((given.text,), (given.id,)) if given else ((), ())
+        self._replies.append(ReplyRecord(reply, parsed.kind, hints=hints, hint_ids=ids, error=parsed.error))
+        return prompt.ill_formed(parsed.error, *hints)
+
     def _execute(self, reply: str, parsed: Reply, checked: bool) -> tuple[str, tuple[CallResult, ...]]:
         """Run the reply's calls in order, note them, and give the text of their results and hints."""
-        on_offer = {str(tool["name"]) for tool in self.task.tools_on_offer(self._turn)}
-        results = [self._run(call, on_offer if checked else None) for call in parsed.calls]
+        offer = offer_in(self.task, self._turn)
+        results, hints, ids = [], [], []
+        for call in parsed.calls:
+            state = self._api.snapshot() if self.hints.hints else {}
+            result = self._run(call, offer.docs if checked else None)
+            given = self.hints.give(Situation(call, result.text, state, offer), result.error)
+            results.append(result)
+            hints.append(given.text if given else "")
+            ids.append(given.id if given else "")
         self._results += [result.text for result in results]
-        hints = [""] * len(results)
-        if self.feedback == "augmented":
-            hints = [hint_for(call, result, on_offer) for call, result in zip(parsed.calls, results, strict=True)]
         calls = tuple(result.call for result in results)
-        self._replies.append(ReplyRecord(reply, parsed.kind, calls, tuple(results), tuple(hints)))
+        self._replies.append(ReplyRecord(reply, parsed.kind, calls, tuple(results), tuple(hints), tuple(ids)))
         return prompt.results(results, hints, self.max_result_characters), tuple(results)
 
-    def _run(self, call: ToolCall, on_offer: set[str] | None) -> CallResult:
+    def _run(self, call: ToolCall, on_offer: Container[str] | None) -> CallResult:
         if on_offer is not None and call.name not in on_offer:
             # the words of BFCL's executor for a tool that does not exist, which is what this is to the model
             text = f"{ERROR_PREFIX}name '{call.name}' is not defined"

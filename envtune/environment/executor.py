@@ -102,6 +102,17 @@ class ApiState:
             for name in self._initial.prototypes
         }
 
+    def snapshot(self) -> dict[str, dict[str, Any]]:
+        """Class name -> all its attributes as they are now. Not a deep copy, which no hint needs: a call that fails
+        changes an instance's own attributes at most."""
+        return {name: dict(self.attributes(name)) for name in self._initial.prototypes}
+
+    def copy(self) -> ApiState:
+        """One in the same state that goes its own way."""
+        other = copy.copy(self)
+        other._touched = copy.deepcopy(self._touched)
+        return other
+
     def _run_one(self, call: str) -> CallResult:
         try:
             if len(call) > MAX_CALL_CHARACTERS:
@@ -189,6 +200,9 @@ class _Generator:
     def __init__(self, state: tuple[Any, ...]) -> None:
         self._state = state
         self._made: random.Random | None = None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Generator:
+        return _Generator(self._state if self._made is None else self._made.getstate())
 
     def __getattr__(self, name: str) -> Any:
         if self._made is None:

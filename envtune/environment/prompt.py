@@ -26,6 +26,7 @@ _ROLE = (
     "answer."
 )
 _GO_ON = "If the request is fulfilled, reply with <answer>. If not, call the next tools."
+_HINT = "Hint: "
 _FORCED = "This request took too many steps and is closed."
 _IMPOSSIBLE = "Nothing was called: this request cannot be fulfilled with the tools and values at hand. It is closed."
 
@@ -57,7 +58,7 @@ def results(calls: Sequence[CallResult], hints: Sequence[str], max_characters: i
     for call, hint in zip(calls, hints, strict=True):
         lines.append(f"{call.call.split('(', 1)[0]}: {shortened(call.text, max_characters)}")
         if hint:
-            lines.append(f"Hint: {hint}")
+            lines.append(f"{_HINT}{hint}")
     return "\n".join(lines)
 
 
@@ -75,9 +76,10 @@ def go_on(body: str) -> str:
     return f"{body}\n{_GO_ON}"
 
 
-def ill_formed(error: str) -> str:
+def ill_formed(error: str, hint: str = "") -> str:
     """The answer to a reply that is not in the format."""
-    return f"Your reply is not in the required format. {error}\n{format_instructions()}"
+    hint = f"{_HINT}{hint}\n" if hint else ""
+    return f"Your reply is not in the required format. {error}\n{hint}{format_instructions()}"
 
 
 def closed(body: str, impossible: bool) -> str:

@@ -42,13 +42,15 @@ class StopReason(StrEnum):
 @dataclass(frozen=True)
 class ReplyRecord:
     """One reply of the model. calls: as strings, also when they were not executed; results: one a call executed;
-    hints: one a result, "" where there was none; error: what was wrong with an ill-formed reply."""
+    hints: one a result, "" where there was none, or at most one for an ill-formed reply; hint_ids: their ids, () in
+    what was stored before there were any; error: what was wrong with an ill-formed reply."""
 
     reply: str
     kind: ReplyKind
     calls: tuple[str, ...] = ()
     results: tuple[CallResult, ...] = ()
     hints: tuple[str, ...] = ()
+    hint_ids: tuple[str, ...] = ()
     error: str = ""
 
 
@@ -122,5 +124,6 @@ def _reply(data: Mapping[str, Any]) -> ReplyRecord:
         calls=tuple(data["calls"]),
         results=tuple(CallResult(**result) for result in data["results"]),
         hints=tuple(data["hints"]),
+        hint_ids=tuple(data.get("hint_ids", ())),
         error=data["error"],
     )

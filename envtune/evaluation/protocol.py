@@ -34,7 +34,7 @@ class Protocol:
 
 KIT_FORMAT = Protocol(
     name="kit-format-1",
-    feedback="standard",
+    feedback="none",
     max_steps_per_turn=20,
     rules="bfcl",
     description=(

@@ -102,9 +102,7 @@ class EnvtuneAgentLoop(AgentLoopBase):
         Raises EnvtuneError when the row does not fit this code or the prompt does not fit its budget.
         """
         spec = EpisodeSpec.from_json(row["environment"])
-        episode = Episode(
-            spec.task(), spec.feedback, spec.max_steps_per_turn, max_result_characters=spec.max_result_characters
-        )
+        episode = spec.episode()
         prompt_ids = self._prompt(spec, episode, row)
         rollout = _Rollout()
         await self._play(episode, prompt_ids, rollout, sampling_params)

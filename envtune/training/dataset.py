@@ -20,6 +20,7 @@ from typing import Any
 from envtune.bfcl import get_release
 from envtune.curriculum import CURRICULUM
 from envtune.environment import Episode
+from envtune.environment.hints import NONE, hint_set
 from envtune.errors import EnvtuneError
 from envtune.files import atomic_write, sha256_file, sha256_json
 from envtune.profile import Profile
@@ -36,7 +37,7 @@ class EpisodeSpec:
 
     task_hash: of the task after its tools are cut; max_tools, tools_seed: arguments of `cut_tools` (None: not cut);
     reward: key of `envtune.rewards.REWARDS`; split: the subset the task was taken from; feedback, max_steps_per_turn,
-    max_result_characters: as `Episode` takes them.
+    max_result_characters: as `Episode` takes them; hints_digest: of the hint set's words when the row was written.
     """
 
     release: str
@@ -49,6 +50,7 @@ class EpisodeSpec:
     max_steps_per_turn: int
     split: str
     max_result_characters: int | None = None
+    hints_digest: str = NONE.digest
 
     def as_json(self) -> str:
         """One line of JSON, the row's `environment` column."""
@@ -73,6 +75,17 @@ class EpisodeSpec:
             )
         return task
 
+    def episode(self) -> Episode:
+        """The episode, not started. Raises EnvtuneError when the hints are not those that the row was written with."""
+        episode = Episode(
+            self.task(), self.feedback, self.max_steps_per_turn, max_result_characters=self.max_result_characters
+        )
+        if episode.hints.digest != self.hints_digest:
+            raise EnvtuneError(
+                f"the hints of {self.feedback!r} have other words than when the data were written; run `envtune data` again"
+            )
+        return episode
+
 
 @functools.lru_cache(maxsize=1024)
 def get_task(release: str, task_id: str, max_tools: int | None, tools_seed: int) -> Task:
@@ -96,7 +109,11 @@ def write_data(profile: Profile) -> Path:
     }
     files = {
         stage.name: select_specs(
-            stage.data, reward=stage.reward, feedback=stage.feedback, ids=profile.tasks.ids(stage.data), **settings
+            stage.data,
+            reward=stage.reward,
+            feedback=profile.feedback(stage),
+            ids=profile.tasks.ids(stage.data),
+            **settings,
         )
         for stage in CURRICULUM
     }
@@ -117,7 +134,7 @@ def select_specs(
     *,
     release: str,
     reward: str,
-    feedback: str = "standard",
+    feedback: str = "none",
     ids: Sequence[str] | None = None,
     max_tools: int | None = None,
     tools_seed: int = 0,
@@ -138,11 +155,12 @@ def select_specs(
             task_hash=get_task(release, task_id, max_tools, tools_seed).content_hash,
             max_tools=max_tools,
             tools_seed=tools_seed,
-            feedback=feedback,
+            feedback=hint_set(feedback).name,
             reward=reward,
             max_steps_per_turn=max_steps_per_turn,
             split=subset,
             max_result_characters=max_result_characters,
+            hints_digest=hint_set(feedback).digest,
         )
         for task_id in (allowed if ids is None else ids)
     ]
@@ -154,8 +172,8 @@ def make_row(index: int, spec: EpisodeSpec) -> dict[str, Any]:
     data_source names the group that validation is reported for; ground_truth is what verl writes into its dumps (the
     task's id, since the reward needs more than a value to compare with).
     """
-    task = spec.task()
-    messages = Episode(task, spec.feedback, spec.max_steps_per_turn).start()
+    episode = spec.episode()
+    task, messages = episode.task, episode.start()
     return {
         "prompt": [{"role": message["role"], "content": message["content"]} for message in messages],
         "agent_name": AGENT_NAME,

@@ -18,7 +18,6 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from envtune.curriculum import CURRICULUM, Stage
-from envtune.environment import Episode
 from envtune.errors import EnvtuneError
 from envtune.profile import Profile
 from envtune.training.config import compose, validate
@@ -97,7 +96,7 @@ def stage_specs(profile: Profile, stage: Stage) -> list[EpisodeSpec]:
         stage.data,
         release=profile.release,
         reward=stage.reward,
-        feedback=stage.feedback,
+        feedback=profile.feedback(stage),
         ids=profile.tasks.ids(stage.data),
         max_tools=profile.tasks.max_tools,
         tools_seed=profile.tasks.tools_seed,
@@ -122,7 +121,7 @@ def _print_stages(console: Console, findings: Findings) -> None:
             table.add_row(
                 stage.name,
                 stage.reward,
-                stage.feedback,
+                findings.specs[stage.name][0].feedback,
                 str(len(findings.specs[stage.name])),
                 str(config.trainer.total_training_steps),
                 str(config.data.train_batch_size),
@@ -202,7 +201,7 @@ def stage_costs(profile: Profile, findings: Findings, shape: ModelShape, assumpt
 @cache
 def opening_length(spec: EpisodeSpec) -> int:
     """Characters of the messages that an episode opens with."""
-    messages = Episode(spec.task(), spec.feedback, spec.max_steps_per_turn).start()
+    messages = spec.episode().start()
     return sum(len(message["content"]) for message in messages)
 
 

@@ -22,6 +22,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from envtune.curriculum import CURRICULUM, Stage
+from envtune.environment.hints import hint_set
 from envtune.errors import EnvtuneError
 from envtune.files import atomic_write, sha256_json, write_json
 from envtune.profile import Profile
@@ -88,6 +89,7 @@ def train_stage(profile: Profile, stage: Stage, environment: Mapping[str, str], 
     metrics.consolidate(folder)
     done = {
         "stage": stage.name,
+        "feedback": {"hints": profile.feedback(stage), "digest": hint_set(profile.feedback(stage)).digest},
         "steps": step,
         "attempts": len(list((folder / "attempts").glob("[0-9]*"))),
         "seconds_last_attempt": round(time.monotonic() - began, 1),

@@ -148,6 +148,7 @@ function showReply(reply, place, callsOnly) {
   const said = el("div", `said model ${reply.kind}`, el("h4", "", heading));
   if (reply.error) said.append(el("p", "problem", `✗ ${reply.error}`));
   if (reply.raw) said.append(block(reply.raw, "raw"));
+  if (reply.hint) said.append(hintOf(reply));
   if (reply.think) said.append(labelled("think", block(reply.think, "think")));
   if (reply.answer) said.append(labelled("answer", block(reply.answer, "answer")));
   if (callsOnly && !reply.calls.length) said.append(el("p", "fact", "nothing was called"));
@@ -156,10 +157,14 @@ function showReply(reply, place, callsOnly) {
     if (call.status === "not_run") one.append(el("p", "problem", "⊘ not executed"));
     else one.append(labelled(STATUS[call.status] ? `✗ ${STATUS[call.status]}` : "result", block(call.result, "result")));
     if (call.unread) one.append(labelled("", el("p", "fact", `The model was not given the middle ${number(call.unread)} characters.`)));
-    if (call.hint) one.append(labelled("➜ hint", el("p", "hint", call.hint)));
+    if (call.hint) one.append(hintOf(call));
     said.append(one);
   }
   return said;
+}
+
+function hintOf({ hint, hint_id }) {
+  return labelled("➜ hint", Object.assign(el("p", "hint", hint), { title: hint_id }));
 }
 
 function labelled(label, content) {

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 import envtune
 from envtune.errors import EnvtuneError
 from envtune.files import atomic_write, refuse_overwriting
+from envtune.stored import Stored, read_stored
 from envtune.viewer.replay import episode_view
-from envtune.viewer.stored import Stored, read_stored
 from envtune.viewer.text import visible
 
 if TYPE_CHECKING:

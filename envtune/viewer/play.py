@@ -133,6 +133,8 @@ class _Screen:
         if shown["error"]:
             self._row("problem", shown["error"], "red")
             self._row("as it is", shown["raw"])
+        if shown["hint"]:
+            self._row("hint", shown["hint"], "yellow")
         if shown["think"]:
             self._row("think", shown["think"], "italic dim")
         for call in shown["calls"]:

@@ -136,9 +136,9 @@ def request_view(task: Task, turn: int, limit: int | None) -> dict[str, Any]:
 def reply_view(record: ReplyRecord, limit: int | None, readable: int | None) -> dict[str, Any]:
     """One reply. `readable`: the trajectory's max_result_characters.
 
-    kind; think; answer; error: what was wrong with an ill-formed one; raw: such a reply as it stands; calls: {"call",
-    "result", "status": ok | error | raised | not_run, "hint", "unread": characters of the result's middle that the
-    model was not given}.
+    kind; think; answer; error: what was wrong with an ill-formed one; raw: such a reply as it stands; hint, hint_id: what
+    it was told to write instead; calls: {"call", "result", "status": ok | error | raised | not_run, "hint", "hint_id",
+    "unread": characters of the result's middle that the model was not given}.
     """
     parsed = parse_reply(record.reply)
     ill_formed = record.kind is ReplyKind.ILL_FORMED
@@ -151,7 +151,8 @@ def reply_view(record: ReplyRecord, limit: int | None, readable: int | None) -> 
                 "call": show(call, limit),
                 "result": show(result.text, limit) if result else "",
                 "status": status,
-                "hint": visible(record.hints[place]) if record.hints else "",
+                "hint": _at(record.hints, place),
+                "hint_id": _at(record.hint_ids, place),
                 "unread": max(0, len(result.text) - readable) if result and readable is not None else 0,
             }
         )
@@ -161,5 +162,11 @@ def reply_view(record: ReplyRecord, limit: int | None, readable: int | None) -> 
         "answer": show("" if ill_formed else parsed.answer, limit),
         "error": visible(record.error),
         "raw": show(record.reply if ill_formed else "", limit),
+        "hint": _at(record.hints, 0) if ill_formed else "",
+        "hint_id": _at(record.hint_ids, 0) if ill_formed else "",
         "calls": calls,
     }
+
+
+def _at(texts: Sequence[str], place: int) -> str:
+    return visible(texts[place]) if place < len(texts) else ""

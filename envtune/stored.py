@@ -121,11 +121,13 @@ def _problem(trajectory: Trajectory) -> str:
         return '"max_result_characters" must be a number or null'
     texts = [getattr(trajectory, name) for name in names]
     for reply in trajectory.replies:
-        texts += [reply.reply, reply.error, *reply.calls, *reply.hints]
+        texts += [reply.reply, reply.error, *reply.calls, *reply.hints, *reply.hint_ids]
         texts += [text for result in reply.results for text in (result.call, result.text)]
         lengths = {len(reply.calls), len(reply.results), len(reply.hints)}
         if reply.results and len(lengths) > 1:
             return "calls, results and hints are not of one length"
+        if reply.hint_ids and len(reply.hint_ids) != len(reply.hints):
+            return "hints and hint_ids are not of one length"
     if not all(isinstance(text, str) for text in texts):
         return "something is no string that must be one"
     flags = [flag for reply in trajectory.replies for result in reply.results for flag in (result.raised, result.error)]
@@ -153,7 +155,7 @@ def _calls(row: Mapping[str, Any], line: int, release: str | None) -> Stored:
         records.append(TurnRecord(replies, score, TurnEnd.ANSWER))
     stop = StopReason.COMPLETED if len(turns) >= len(records) else StopReason.FORCE_QUIT
     trajectory = Trajectory(
-        task.id, task.content_hash, task.category, release, "standard", "training", tuple(records), stop
+        task.id, task.content_hash, task.category, release, "none", "training", tuple(records), stop
     )
     return Stored("calls", line, task, trajectory, turns)
 

@@ -1,0 +1,127 @@
+"""Hint sets: which hints an episode gives, by name.
+
+    none       no hints: the standard environment (also called "standard")
+    authors    those of the authors' release, in our words
+    full       all of ours (also called "augmented")
+
+or terms with commas between: set names and ids of hints, where * stands for any letters, in order; a term with a minus
+before it takes hints away. "full,-travel.*" is all but those of one domain, "ticket.closed,ticket.fields" just two.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from types import MappingProxyType
+
+from envtune.environment.hints import calls
+from envtune.environment.hints.authors import AUTHORS_FILE_SYSTEM, AUTHORS_TRAVEL, AUTHORS_VEHICLE
+from envtune.environment.hints.file_system import FILE_SYSTEM
+from envtune.environment.hints.hint import Domain, Given, Hint, Situation, write
+from envtune.environment.hints.math import MATH
+from envtune.environment.hints.message import MESSAGE
+from envtune.environment.hints.replies import REPLIES, REPLY
+from envtune.environment.hints.ticket import TICKET
+from envtune.environment.hints.trading import TRADING
+from envtune.environment.hints.travel import TRAVEL
+from envtune.environment.hints.twitter import TWITTER
+from envtune.environment.hints.vehicle import VEHICLE
+from envtune.errors import EnvtuneError
+from envtune.files import sha256_json
+
+AUTHORS: tuple[Domain, ...] = (AUTHORS_FILE_SYSTEM, AUTHORS_TRAVEL, AUTHORS_VEHICLE)
+DOMAINS: tuple[Domain, ...] = (FILE_SYSTEM, MATH, MESSAGE, TWITTER, TICKET, TRADING, TRAVEL, VEHICLE)
+# In the order in which they are tried: a call that never reached its tool, the tool's own failures, the rest.
+_FULL: tuple[Hint, ...] = (
+    *REPLIES.hints, *calls.FIRST, *(hint for domain in DOMAINS for hint in domain.hints), *calls.LAST,
+)  # fmt: skip
+_AUTHORS: tuple[Hint, ...] = tuple(hint for domain in AUTHORS for hint in domain.hints)
+_ALL = _AUTHORS + _FULL
+# the paper's names of the two environments
+_ALIASES: Mapping[str, str] = MappingProxyType({"standard": "none", "augmented": "full"})
+
+
+@dataclass(frozen=True, eq=False)
+class HintSet:
+    """Hints in the order in which they are tried. name: as records have it; `hint_set` takes it."""
+
+    name: str
+    hints: tuple[Hint, ...]
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """12 hexadecimal digits that change when a hint's words or pattern do."""
+        said = [
+            (hint.id, hint.text, hint.result.pattern, sorted(hint.tools or ()), [(c.tool, c.says) for c in hint.next])
+            for hint in self.hints
+        ]
+        return sha256_json(said)[:12]
+
+    @functools.cached_property
+    def _index(self) -> Mapping[tuple[str | None, bool], tuple[Hint, ...]]:
+        """(tool, whether the result is no error) -> its hints; under None those for tools that no hint names."""
+        tools = {name for hint in self.hints for name in hint.tools or ()}
+        return {
+            (tool, silent): tuple(
+                hint
+                for hint in self.hints
+                if hint.silent is silent and (tool in hint.tools if hint.tools is not None else tool != REPLY)
+            )
+            for tool in (*tools, None)
+            for silent in (False, True)
+        }
+
+    def give(self, situation: Situation, error: bool) -> Given | None:
+        """The first hint that applies, None for none. error: whether the standard result is one; where it is none, only
+        the hints on results apply that say a failure without being an error."""
+        hints = self._index.get((situation.call.name, not error))
+        if hints is None:
+            hints = self._index[None, not error]
+        return next((given for hint in hints if (given := write(hint, situation)) is not None), None)
+
+
+NONE = HintSet("none", ())
+
+
+@functools.lru_cache(maxsize=64)
+def hint_set(name: str) -> HintSet:
+    """The set of that name. Raises EnvtuneError when it names a set or a hint that does not exist."""
+    terms = [term.strip() for term in name.split(",") if term.strip()]
+    terms = [_ALIASES.get(term, term) for term in terms]
+    chosen: dict[str, None] = dict.fromkeys(hint.id for hint in _FULL) if terms and terms[0].startswith("-") else {}
+    for term in terms:
+        ids = _ids(term.removeprefix("-"), name)
+        if term.startswith("-"):
+            chosen = {id: None for id in chosen if id not in ids}
+        else:
+            chosen |= dict.fromkeys(ids)
+    if not terms:
+        raise EnvtuneError(f"feedback {name!r} names no hint set; choose none, authors, full, or ids of hints")
+    hints = tuple(hint for hint in _ALL if hint.id in chosen)
+    for known, members in (("none", ()), ("authors", _AUTHORS), ("full", _FULL)):
+        if hints == members:
+            return HintSet(known, hints)
+    return HintSet(",".join(terms), hints)
+
+
+def all_hints() -> tuple[Hint, ...]:
+    """Every hint that there is."""
+    return _ALL
+
+
+def _ids(term: str, name: str) -> tuple[str, ...]:
+    if term == "none":
+        return ()
+    known = {"authors": _AUTHORS, "full": _FULL}.get(term)
+    ids = [hint.id for hint in known or _ALL if known or fnmatchcase(hint.id, term)]
+    if not ids:
+        near = difflib.get_close_matches(term, ["none", "authors", "full", *(hint.id for hint in _ALL)], n=3)
+        raise EnvtuneError(
+            f"unknown feedback {name!r}: there is no hint set and no hint {term!r}"
+            + (f" (the closest: {', '.join(near)})" if near else "")
+            + "; `envtune hints --list` has them all"
+        )
+    return tuple(ids)
