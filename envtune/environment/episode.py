@@ -198,9 +198,11 @@ class Episode:
         offer = offer_in(self.task, self._turn)
         results, hints, ids = [], [], []
         for call in parsed.calls:
-            state = self._api.snapshot() if self.hints.hints else {}
+            state = self._api.snapshot(call.name) if self.hints.hints else {}
             result = self._run(call, offer.docs if checked else None)
-            given = self.hints.give(Situation(call, result.text, state, offer), result.error)
+            given = None
+            if result.error or call.name in self.hints.silent:
+                given = self.hints.give(Situation(call, result.text, state, offer), result.error)
             results.append(result)
             hints.append(given.text if given else "")
             ids.append(given.id if given else "")

@@ -102,10 +102,14 @@ class ApiState:
             for name in self._initial.prototypes
         }
 
-    def snapshot(self) -> dict[str, dict[str, Any]]:
-        """Class name -> all its attributes as they are now. Not a deep copy, which no hint needs: a call that fails
-        changes an instance's own attributes at most."""
-        return {name: dict(self.attributes(name)) for name in self._initial.prototypes}
+    def snapshot(self, tool: str) -> dict[str, dict[str, Any]]:
+        """The state that a hint on a call of this tool may look at: class name -> all attributes as they are now, of the
+        tool's class. Not a deep copy: what is nested is shared, and what hints read of that no failing call changes."""
+        owner = self._initial.owners.get(tool)
+        if owner is None:
+            return {}
+        instance = self._touched.get(owner)
+        return {owner: vars(self._initial.prototypes[owner].instance if instance is None else instance).copy()}
 
     def copy(self) -> ApiState:
         """One in the same state that goes its own way."""

@@ -37,7 +37,9 @@ def coverage(release: str, sets: Sequence[str] = ("authors", "full")) -> tuple[S
 
 def _given(release: str, site: FailureSite, sets: Sequence[str]) -> dict[str, Given | None]:
     api, call, task = calls_to(release, site.id)
-    offer, state = offer_in(task, LAST_TURN), api.snapshot()
+    offer = offer_in(task, LAST_TURN)
+    json_call = tool_call(call, offer.parameters)
+    state = api.snapshot(json_call.name)
     (result,) = api.run([call])
-    situation = Situation(tool_call(call, offer.parameters), result.text, state, offer)
+    situation = Situation(json_call, result.text, state, offer)
     return {name: hint_set(name).give(situation, result.error) for name in sets}

@@ -109,7 +109,7 @@ def _failures(task: Task, turn: int, api: ApiState, reply: ReplyRecord, hints: H
         return [_Failure(id, hint.kind if hint else None, bool(reply.hints), None)]
     for place, result in enumerate(reply.results):
         call = tool_call(result.call, offer.parameters)
-        situation = Situation(call, result.text, api.snapshot(), offer)
+        situation = Situation(call, result.text, api.snapshot(call.name), offer)
         if result.text != f"{ERROR_PREFIX}name '{call.name}' is not defined":  # one that was not on offer did not run
             api.run([result.call])
         hint = hints.give(situation, result.error)
@@ -128,7 +128,7 @@ def follow(api: ApiState, offer: Offer, given: Given, hints: HintSet) -> bool | 
     if given.call is None:
         return None
     api = api.copy()
-    state = api.snapshot()
+    state = api.snapshot(given.call.name)
     result = api.call(given.call)
     if given.call.name == given.tool and result.error:
         return False

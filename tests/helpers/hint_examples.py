@@ -65,7 +65,8 @@ class Played:
 
     def run(self, text: str) -> tuple[Situation, CallResult]:
         """Run a call string, and give what a hint on it is a function of."""
-        call, state = tool_call(text, self.offer.parameters), self.api.snapshot()
+        call = tool_call(text, self.offer.parameters)
+        state = self.api.snapshot(call.name)
         if call.name in self.offer.hidden:
             result = CallResult(text, f"{ERROR_PREFIX}name '{call.name}' is not defined", raised=True, error=True)
         else:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from envtune.environment.hints.hint import Hint, HintKind, Of, Said, Situation, Values, hint
+from envtune.environment.hints.hint import Hint, HintKind, Of, Offer, Said, Situation, Values, hint
 
 # the docs' names of types -> what JSON values of them are, in words and in Python
 _IN_WORDS: Mapping[str, str] = MappingProxyType(
@@ -22,7 +23,6 @@ _IN_WORDS: Mapping[str, str] = MappingProxyType(
     }
 )
 _NUMBER = re.compile(r"\s*[-+]?\d{1,15}(\.\d{1,9})?\s*")
-_MISSING = object()
 
 
 def type_in_words(doc: Mapping[str, Any]) -> str:
@@ -36,9 +36,13 @@ def type_in_words(doc: Mapping[str, Any]) -> str:
 
 def documented(situation: Situation) -> Mapping[str, Mapping[str, Any]]:
     """Parameter -> its doc, of the parameters that the tool really takes."""
-    doc = situation.offer.docs.get(situation.call.name, {})
-    properties = doc.get("parameters", {}).get("properties", {})
-    return {name: properties.get(name, {}) for name in situation.offer.parameters.get(situation.call.name, ())}
+    return _documented(situation.offer, situation.call.name) if situation.call.name in situation.offer.docs else {}
+
+
+@functools.lru_cache(maxsize=4096)
+def _documented(offer: Offer, tool: str) -> Mapping[str, Mapping[str, Any]]:
+    properties = offer.docs[tool].get("parameters", {}).get("properties", {})
+    return {name: properties.get(name, {}) for name in offer.parameters[tool]}
 
 
 def is_of_type(value: Any, doc: Mapping[str, Any]) -> bool:
@@ -85,16 +89,20 @@ def converted(value: Any, doc: Mapping[str, Any]) -> Any:
 
 
 def retyped(situation: Situation, names: Iterable[str] = ()) -> Values | None:
-    """The arguments (of `names`, or any) that are not of their documented types: `wrong`, in words, and `changed`:
-    parameter -> what it could be instead, as `Hint.retry` takes it. None when all are."""
-    docs, wrong, changed = documented(situation), list[str](), dict[str, Any]()
-    for name in names or docs:
-        value, doc = situation.call.arguments.get(name, _MISSING), docs.get(name, {})
-        if value is _MISSING or is_of_type(value, doc) or (value is None and doc.get("default") == "None"):
-            continue
-        wrong.append(f"{name} must be {type_in_words(doc)}")
-        changed[name] = converted(value, doc)
-    return {"wrong": Said(", ".join(wrong)), "changed": changed} if wrong else None
+    """The arguments (of `names`, or any) that are not of their documented types: `wrong`, in words, and `changed`, what they
+    could be instead, as `Hint.retry` takes it. None when all are."""
+    docs, arguments = documented(situation), situation.call.arguments
+    wrong = [name for name in names or docs if name in arguments and not _fits(arguments[name], docs.get(name, {}))]
+    if not wrong:
+        return None
+    return {
+        "wrong": Said(", ".join(f"{name} must be {type_in_words(docs[name])}" for name in wrong)),
+        "changed": lambda: {name: converted(arguments[name], docs[name]) for name in wrong},
+    }
+
+
+def _fits(value: Any, doc: Mapping[str, Any]) -> bool:
+    return is_of_type(value, doc) or (value is None and doc.get("default") == "None")
 
 
 def typed(id: str, tools: str, result: str, parameters: str, examples: Any, **options: Any) -> Hint:
@@ -109,9 +117,12 @@ def typed(id: str, tools: str, result: str, parameters: str, examples: Any, **op
 
 def closest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
     """The name that is most like `word`, letter case and separators aside; None when none is close."""
+    return _closest(word, tuple(known), cutoff) if 0 < len(word) <= 80 else None
+
+
+@functools.lru_cache(maxsize=4096)  # models make the same mistakes again, in rollouts of one task above all
+def _closest(word: str, known: tuple[str, ...], cutoff: float) -> str | None:
     plain = {_plain(name): name for name in known}
-    if not (0 < len(word) <= 80):
-        return None
     found = difflib.get_close_matches(_plain(word), plain, n=1, cutoff=cutoff)
     return plain[found[0]] if found else None
 

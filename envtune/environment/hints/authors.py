@@ -18,9 +18,9 @@ from envtune.environment.hints.travel import AIRPORTS, CURRENCIES
 
 Match = Callable[[Situation], Values | None]
 _CONSTRAINT, _DEPENDENCY = HintKind.CONSTRAINT, HintKind.DEPENDENCY
-_ABSENT = r"[Nn]o such (file|directory)|Unsupported path"
-_TAKEN = r"[Ff]ile exists"
-_INVALID = r"[Ii]nvalid character"
+_ABSENT = "No such |Unsupported path"
+_TAKEN = "File exists"
+_INVALID = "Invalid character"
 _TO_PATH = r"path (not allowed )?in destination|no path allowed"
 _ILLEGAL = 'A name must have none of | / \\ ? % * : " > <'
 _NO_PATH = "Paths are not accepted here: give a name in the current directory."
@@ -128,7 +128,7 @@ _FILE_SYSTEM = (
          examples=example("mv(source='a', destination='x/y')")),
     _row(35, "mv", _TAKEN, "The destination directory has a file of that name.",
          examples=example("mv(source='a', destination='docs')")),
-    _row(36, "mv", r"[Nn]ot a directory", "The destination is a file that is there, and it is not overwritten.",
+    _row(36, "mv", "Not a directory", "The destination is a file that is there, and it is not overwritten.",
          examples=example("mv(source='a', destination='notes.txt')")),
     _row(37, "rm", _ABSENT, _NO_PATH, _slash("file_name"), examples=example("rm(file_name='x/y')")),
     _row(38, "rm", _ABSENT, "The current directory has nothing of that name.", examples=example("rm(file_name='x')")),
@@ -148,16 +148,15 @@ AUTHORS_TRAVEL = Domain(
     "authors",
     "TravelAPI",
     (
-        _row(44, "get_flight_cost", r"[Nn]o available route", "{value} is not the code of an airport.", _code,
+        _row(44, "get_flight_cost", "No available route", "{value} is not the code of an airport.", _code,
              kind=_DEPENDENCY,
-             next=(NextCall("list_all_airports", "Use {call} or get_nearest_airport_by_city.", {},
-                            also=("get_nearest_airport_by_city",)),
+             next=(NextCall("list_all_airports", "Use {call} or get_nearest_airport_by_city.", {}),
                    NextCall("list_all_airports", "Use {call}.", {}),
                    NextCall("get_nearest_airport_by_city", "Use {call}.")),
              examples=example("get_flight_cost(travel_from='XYZ', travel_to='LAX', travel_date='d', travel_class='economy')")),
-        _row(45, "get_flight_cost", r"[Nn]o available route", "There is no flight from {travel_from} to {travel_to}.",
+        _row(45, "get_flight_cost", "No available route", "There is no flight from {travel_from} to {travel_to}.",
              examples=example("get_flight_cost(travel_from='LHR', travel_to='SFO', travel_date='d', travel_class='first')")),
-        _row(46, "compute_exchange_rate", r"[Nn]o available exchange rate",
+        _row(46, "compute_exchange_rate", "No available exchange rate",
              "There is no rate between {base_currency} and {target_currency}. There are rates between USD and each of "
              + ", ".join(CURRENCIES[1:]) + ".",
              examples=example("compute_exchange_rate(base_currency='EUR', target_currency='JPY', value=1.0)")),
@@ -170,7 +169,7 @@ AUTHORS_VEHICLE = Domain(
         _row(47, "get_outside_temperature_from_weather_com", r"404", "This service is not available.", kind=_DEPENDENCY,
              next=(NextCall("get_outside_temperature_from_google", "Use {call}.", {}),),
              examples=example("get_outside_temperature_from_weather_com()")),
-        _row(48, "estimate_distance", r"[Dd]istance not found", "No distance is known from {cityA} to {cityB}.",
+        _row(48, "estimate_distance", "distance not found", "No distance is known from {cityA} to {cityB}.",
              kind=_DEPENDENCY, next=(NextCall("get_zipcode_based_on_city", "Check the zip codes with {call}."),),
              examples=example("estimate_distance(cityA='1', cityB='2')")),
     ),

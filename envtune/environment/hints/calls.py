@@ -6,12 +6,15 @@ FIRST come before a domain's own hints, since they are about calls that never re
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import Any
 
 from envtune.environment.hints.arguments import closest, documented, retyped, type_in_words
 from envtune.environment.hints.file_system import FILE_SYSTEM
 from envtune.environment.hints.hint import (
     REMOVED,
     Domain,
+    Hint,
     HintKind,
     Of,
     Said,
@@ -22,7 +25,7 @@ from envtune.environment.hints.hint import (
 )
 
 _CONSTRAINT = HintKind.CONSTRAINT
-_UNDEFINED = r"^Error during execution: name '.*' is not defined$"
+_UNDEFINED = "' is not defined"
 _QUOTED = re.compile(r"'([^']*)'")
 _MAX_LISTED = 12
 
@@ -50,17 +53,20 @@ def _unexpected(s: Situation) -> Values | None:
     if takes is None:
         return None
     strangers = [name for name in s.call.arguments if name not in takes]
-    changed: dict[str, object] = dict.fromkeys(strangers, REMOVED)
-    for stranger in strangers:
-        near = closest(stranger, [name for name in takes if name not in s.call.arguments and name not in changed], 0.4)
-        if near is not None:
-            changed[near] = s.call.arguments[stranger]
-    return {
-        "strangers": strangers,
-        "takes": Said(", ".join(takes[:_MAX_LISTED])),
-        "changed": changed,
-        "any": bool(takes),
-    }
+
+    def changed() -> dict[str, object]:
+        found: dict[str, object] = dict.fromkeys(strangers, REMOVED)
+        for stranger in strangers:
+            free = [name for name in takes if name not in s.call.arguments and name not in found]
+            if near := closest(stranger, free, 0.4):
+                found[near] = s.call.arguments[stranger]
+        return found
+
+    return {"strangers": strangers, "takes": Said(", ".join(takes[:_MAX_LISTED])), "changed": changed}
+
+
+def _takes_none(s: Situation) -> Values | None:
+    return _unexpected(s) if s.offer.parameters.get(s.call.name) == () else None
 
 
 def _missing(s: Situation) -> Values | None:
@@ -87,51 +93,56 @@ def _parameters(s: Situation) -> Values | None:
     return {"listed": Said(", ".join(listed) or "none")}
 
 
+def _raised(id: str, result: str, text: str, *match: Callable[[Situation], Values | None], **options: Any) -> Hint:
+    """A hint on an exception, of whatever tool."""
+    return hint(id, _CONSTRAINT, None, result, text, *match, raised=True, **options)
+
+
 FIRST = (
-    hint("call.tool.prefix", _CONSTRAINT, None, _UNDEFINED, "A tool is called by its plain name: {plain}.", _prefixed,
-         examples=example("GorillaFileSystem.ls()")),
-    hint("call.tool.similar", _CONSTRAINT, None, _UNDEFINED,
-         "No tool on offer has this name. The closest name on offer is {closest}.", _similar,
-         examples=example("list_file()", "ls_()")),
-    hint("call.tool.unknown", _CONSTRAINT, None, _UNDEFINED,
-         "No tool on offer has this name. Use one of those that are documented; where none can do it, say so in your "
-         "answer.", _unknown, examples=(example("send_fax(number='1')"), example("tail(file_name='a')", held_out="tail"))),
-    hint("call.tool.forbidden", _CONSTRAINT, None, r"^Error during execution: Function call \w+ is not allowed\.$",
-         "No tool has this name, and it may not be used. Use one of the tools that are documented.",
-         examples=example("popen(command='x')")),
-    hint("call.argument.name", _CONSTRAINT, None, _UNDEFINED,
-         "An argument is a name without a meaning here. Arguments are plain values: text in quotes, numbers, true, false, "
-         "lists, objects.", examples=example("cat(file_name=notes)")),
-    hint("call.parameter.none", _CONSTRAINT, None, "got an unexpected keyword argument",
-         "This tool takes no arguments.", lambda s: (v := _unexpected(s)) and (None if v["any"] else v),
+    _raised("call.parameter.none", "got an unexpected keyword argument",
+         "This tool takes no arguments.", _takes_none,
          retry=Of("changed"), examples=example("pwd(folder='x')")),
-    hint("call.parameter.unknown", _CONSTRAINT, None, "got an unexpected keyword argument",
+    _raised("call.parameter.unknown", "got an unexpected keyword argument",
          "This tool has no such parameters: {strangers}. It has: {takes}.", _unexpected, retry=Of("changed"),
          examples=(example("cat(file='notes.txt')"), example("ls(all=True)"))),
-    hint("call.parameter.missing", _CONSTRAINT, None, r" missing \d+ required (positional|keyword-only) argument",
+    _raised("call.parameter.missing", " required positional argument",
          "Required and not given: {names}.", _missing, examples=(example("cat()"), example("cp(source='notes.txt')"))),
-    hint("call.parameter.position", _CONSTRAINT, None,
+    _raised("call.parameter.position",
          r"positional arguments? but \d+ (were|was) given|got multiple values for argument",
          "Give each argument once, by its name. The parameters are: {takes}.", _by_position,
          examples=(example("pwd(1)"), example("cat('a', file_name='b')"))),
-    hint("call.limit.episode", _CONSTRAINT, None, "limit of this environment: all calls and results",
+    _raised("call.tool.prefix", _UNDEFINED, "A tool is called by its plain name: {plain}.", _prefixed,
+         examples=example("GorillaFileSystem.ls()")),
+    _raised("call.tool.similar", _UNDEFINED,
+         "No tool on offer has this name. The closest name on offer is {closest}.", _similar,
+         examples=example("list_file()", "ls_()")),
+    _raised("call.tool.unknown", _UNDEFINED,
+         "No tool on offer has this name. Use one of those that are documented; where none can do it, say so in your "
+         "answer.", _unknown, examples=(example("send_fax(number='1')"), example("tail(file_name='a')", held_out="tail"))),
+    _raised("call.tool.forbidden", r"^Error during execution: Function call \w+ is not allowed\.$",
+         "No tool has this name, and it may not be used. Use one of the tools that are documented.",
+         examples=example("popen(command='x')")),
+    _raised("call.argument.name", _UNDEFINED,
+         "An argument is a name without a meaning here. Arguments are plain values: text in quotes, numbers, true, false, "
+         "lists, objects.", examples=example("cat(file_name=notes)")),
+    _raised("call.limit.episode", "limit of this environment: all calls and results",
          "No more can be run in this conversation. Answer with what is known so far.",
          examples=example(*["echo(content='" + "x" * 19_900 + "')"] * 52)),
-    hint("call.limit.precision", _CONSTRAINT, None,
+    _raised("call.limit.precision",
          r"limit of this environment: (precision|decimal_places|\w+) (is|has) at most|an integer has too many digits",
          "A number as large as this is not worked with here. Use one below the limit that the result names.",
          examples=example("echo(content=" + "9" * 402 + ")")),
-    hint("call.limit.call", _CONSTRAINT, None, "limit of this environment: (a call|a result|the file system)",
+    _raised("call.limit.call", "limit of this environment: (a call|a result|the file system)",
          "This is more than one call can do here. Ask for less at once.",
          examples=example("echo(content='" + "x" * 20_001 + "')")),
-    hint("call.syntax", _CONSTRAINT, None,
+    _raised("call.syntax",
          r"^Error during execution: .*(invalid syntax|invalid decimal literal|keyword argument repeated|<string>, line)",
          "The call cannot be read. Its parameters are: {takes}. Give each a plain value.", _by_position,
          examples=example("ls(a=)")),
-    hint("call.syntax.name", _CONSTRAINT, None,
+    _raised("call.syntax.name",
          r"^Error during execution: .*(invalid syntax|invalid decimal literal|keyword argument repeated|<string>, line)",
          "The call cannot be read. Give the plain name of a tool that is documented.", examples=example("ls the folder")),
-    hint("call.value.plain", _CONSTRAINT, None,
+    _raised("call.value.plain",
          r"^Error during execution: (arguments must be literal values|only tools can be called|arithmetic in an argument)",
          "Arguments are plain values: text in quotes, numbers, true, false, lists, objects.",
          examples=example("cat(file_name=[x for x in 'ab'])")),

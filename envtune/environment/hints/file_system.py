@@ -25,7 +25,7 @@ _NAMES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )  # fmt: skip
 _READERS = "cat grep sort tail wc diff"
 _LOOK_UP = f"{_READERS} rm mv cp rmdir cd"
-_ABSENT = r"[Nn]o such (file|directory)|Unsupported path"
+_ABSENT = "No such "  # file, directory, or file or directory
 
 
 def here(s: Situation) -> Any:
@@ -68,15 +68,21 @@ def _below(directory: Any) -> Iterator[tuple[str, Any]]:
                 left.append(item)
 
 
-def _where(s: Situation, wanted: str) -> Values | None:
-    """Values when what was not found is `wanted`: "here" (a directory, where a file is needed, or the other way round),
-    "path", "above" (the directory above has that name, or this one), "below", "elsewhere", "nowhere"."""
+def _where(s: Situation) -> Values | None:
+    """What was not found, and its `place`: "here" (a directory where a file is needed, or the other way round), "path",
+    "below", "elsewhere" or "nowhere"."""
+    if "fs.where" not in s.known:
+        s.known["fs.where"] = _look(s)
+    found: Values | None = s.known["fs.where"]
+    return found
+
+
+def _look(s: Situation) -> Values | None:
     found = _named(s)
     if found is None:
         return None
     parameter, name = found
     current = here(s)
-    values = {"parameter": parameter, "name": name}
     if name in current.contents:
         place = "here"
     elif "/" in name.strip("/"):
@@ -87,11 +93,11 @@ def _where(s: Situation, wanted: str) -> Values | None:
         place = "elsewhere"
     else:
         place = "nowhere"
-    return values if place == wanted else None
+    return {"parameter": parameter, "name": name, "place": place}
 
 
 def _place(wanted: str) -> Callable[[Situation], Values | None]:
-    return lambda s: _where(s, wanted)
+    return lambda s: found if (found := _where(s)) is not None and found["place"] == wanted else None
 
 
 def _first_part(path: Any) -> str | None:
@@ -231,7 +237,11 @@ _LS = NextCall("ls", "Call ls to see what it has.", {})
 _GO = NextCall(
     "cd", "Go to its directory first, beginning with {call}, then give the plain name.", {"folder": Of("first")}
 )
-_UP = NextCall("cd", "It is not below this directory: go up with {call}, and look there.", {"folder": ".."})
+# ".." is in no documentation, and many ground truths have it
+_ABOVE = NextCall("cd", "Go one directory up with {call}.", {"folder": ".."}, told=False)
+_UP = NextCall(
+    "cd", "It is not below this directory: go one up with {call}, and look there.", {"folder": ".."}, told=False
+)
 _DOWN = NextCall("find", "It is further down: {call} shows where.", {"name": Of("name")})
 
 
@@ -239,30 +249,30 @@ def _lookups() -> tuple[Hint, ...]:
     """A name that is not in the current directory, for all tools that take one: the specific before the general."""
     return (
         hint("fs.cd.parent", _DEPENDENCY, "cd", _ABSENT, "That is the directory above this one.", _goes_up,
-             next=NextCall("cd", "Go there with {call}.", {"folder": ".."}), retry={"folder": ".."}, authors=(2,),
+             next=_ABOVE, retry={"folder": ".."}, authors=(2,),
              examples=example("cd(folder='docs')", "cd(folder='home')")),
         hint("fs.cd.same", _CONSTRAINT, "cd", _ABSENT, "That is the current directory already.", _stays, next=_LS,
              authors=(2,), examples=example("cd(folder='home')")),
-        hint("fs.name.plain", _CONSTRAINT, _LOOK_UP, _ABSENT + "|Invalid character",
+        hint("fs.name.plain", _CONSTRAINT, _LOOK_UP, f"{_ABSENT}|Invalid character|Unsupported path",
              "Give its plain name, which is in the current directory: {plain}.", _dotted, retry=Of("changed"),
              authors=(3, 13, 17, 19, 23, 25, 32, 37, 39, 41),
              examples=(example("cat(file_name='./notes.txt')"), example("rm(file_name='/notes.txt')"),
                        example("tail(file_name='home/notes.txt')"))),
-        hint("fs.cd.path", _CONSTRAINT, "cd", _ABSENT, "Change one directory at a time.", _path_through(),
+        hint("fs.cd.path", _CONSTRAINT, "cd", f"{_ABSENT}|Unsupported path", "Change one directory at a time.", _path_through(),
              next=NextCall("cd", "Begin with {call}.", {"folder": Of("first")}), retry={"folder": Of("first")},
              authors=(3,), examples=(example("cd(folder='docs/none')"), example("cd(folder='docs')", "cd(folder='../empty')"))),
-        hint("fs.cd.path.unknown", _CONSTRAINT, "cd", _ABSENT,
-             "Give the name of one directory that is in the current one, or '..' for the one above.", _path(), next=_LS,
+        hint("fs.cd.path.unknown", _CONSTRAINT, "cd", f"{_ABSENT}|Unsupported path",
+             "Give the name of one directory that is in the current one, or go up first.", _path(), next=_LS,
              authors=(3,), examples=(example("cd(folder='none/docs')"), example("cd(folder='/a/b')"))),
-        hint("fs.name.path", _DEPENDENCY, _LOOK_UP, _ABSENT + "|Invalid character",
+        hint("fs.name.path", _DEPENDENCY, _LOOK_UP, f"{_ABSENT}|Invalid character",
              "Paths are not accepted here, only names in the current directory.", _path_through(), next=_GO,
              authors=(13, 17, 19, 23, 25, 32, 37, 39, 41),
              examples=(example("cat(file_name='docs/a.txt')"), example("cp(source='docs/a.txt', destination='b')"),
                        example("diff(file_name1='notes.txt', file_name2='docs/a.txt')"))),
-        hint("fs.name.path.unknown", _CONSTRAINT, _LOOK_UP, _ABSENT + "|Invalid character",
+        hint("fs.name.path.unknown", _CONSTRAINT, _LOOK_UP, f"{_ABSENT}|Invalid character",
              "Paths are not accepted here, only names in the current directory.", _path(), next=_LS,
              authors=(13, 17, 19, 23, 25, 32, 37, 39, 41), examples=example("wc(file_name='/x/y.txt')")),
-        hint("fs.directory", _CONSTRAINT, _READERS, r"[Nn]o such file|[Ii]s a directory",
+        hint("fs.directory", _CONSTRAINT, _READERS, "No such file|Is a directory",
              "{name} is a directory, and this tool needs a file.", _place("here"),
              next=NextCall("cd", "Go into it with {call} to get at its files.", {"folder": Of("name")}),
              authors=(14, 16, 20, 22, 29, 30, 31),
@@ -300,21 +310,21 @@ FILE_SYSTEM = Domain(
         hint("fs.cd.root", _CONSTRAINT, "cd", r"already the root", "This is the top directory: '..' leads nowhere.",
              next=_LS, authors=(1,), examples=example("cd(folder='..')")),
         *_lookups(),
-        hint("fs.make.path", _DEPENDENCY, "mkdir touch echo", r"[Ii]nvalid character",
+        hint("fs.make.path", _DEPENDENCY, "mkdir touch echo", "Invalid character",
              "Give a plain name: it is for the current directory.", _path_through("dir_name", "file_name"),
              next=NextCall("cd", "Go to another one first, beginning with {call}.", {"folder": Of("first")}),
              authors=(4, 7, 10), examples=(example("mkdir(dir_name='docs/new')"), example("touch(file_name='docs/b')"))),
-        hint("fs.make.path.unknown", _CONSTRAINT, "mkdir touch echo", r"[Ii]nvalid character",
+        hint("fs.make.path.unknown", _CONSTRAINT, "mkdir touch echo", "Invalid character",
              "Give a plain name without '/': it is for the current directory.", _path("dir_name", "file_name"),
              authors=(4, 7, 10),
              examples=(example("mkdir(dir_name='a/b')"), example("echo(content='x', file_name='/a')"))),
-        hint("fs.make.characters", _CONSTRAINT, "mkdir touch echo cat", r"[Ii]nvalid character",
+        hint("fs.make.characters", _CONSTRAINT, "mkdir touch echo cat", "Invalid character",
              "A name must have none of | / \\ ? % * : \" > <", _legal("dir_name", "file_name"), retry=Of("changed"),
              authors=(5, 8, 11), examples=(example("mkdir(dir_name='a?b')"), example("cat(file_name='a*')"))),
-        hint("fs.make.taken", _CONSTRAINT, "mkdir", r"[Ff]ile exists",
+        hint("fs.make.taken", _CONSTRAINT, "mkdir", "File exists",
              "The current directory has that name already. Use it as it is, or choose another name.",
              _fresh("dir_name"), retry=Of("changed"), authors=(6,), examples=example("mkdir(dir_name='docs')")),
-        hint("fs.make.taken.file", _CONSTRAINT, "touch", r"[Ff]ile exists",
+        hint("fs.make.taken.file", _CONSTRAINT, "touch", "File exists",
              "The current directory has that name already. Use it as it is, or choose another name.",
              _fresh("file_name"), retry=Of("changed"), authors=(9,), examples=example("touch(file_name='notes.txt')")),
         hint("fs.echo.directory", _CONSTRAINT, "echo", r"_write'", "{name} is a directory, and text goes into a file.",
@@ -325,21 +335,21 @@ FILE_SYSTEM = Domain(
              examples=example("echo(content='x', file_name='new.txt')", release="current")),
         hint("fs.wc.mode", _CONSTRAINT, "wc", r"invalid mode", "mode is 'l' for lines, 'w' for words or 'c' for characters.",
              retry={"mode": "l"}, examples=example("wc(file_name='notes.txt', mode='lines')")),
-        hint("fs.destination.path", _CONSTRAINT, "mv cp", r"path (not allowed )?in destination|no path allowed",
+        hint("fs.destination.path", _CONSTRAINT, "mv cp", " path in destination|path not allowed in destination|no path allowed in destination",
              "The destination is one plain name: a directory that is in the current directory, or a new name.",
              _path_through("destination"), retry={"destination": Of("first")}, authors=(34, 43),
              examples=(example("mv(source='notes.txt', destination='docs/n.txt')"),
                        example("cp(source='notes.txt', destination='empty/x')"))),
-        hint("fs.destination.path.unknown", _CONSTRAINT, "mv cp", r"path (not allowed )?in destination|no path allowed",
+        hint("fs.destination.path.unknown", _CONSTRAINT, "mv cp", " path in destination|path not allowed in destination|no path allowed in destination",
              "The destination is one plain name: a directory that is in the current directory, or a new name.",
              lambda s: (v := _path("destination")(s)) and {**v, "plain": v["last"] or "copy"},
              retry={"destination": Of("plain")}, authors=(34, 43),
              examples=example("cp(source='notes.txt', destination='/x/new.txt')")),
-        hint("fs.destination.taken", _CONSTRAINT, "mv cp", r"[Ff]ile exists|already exists in directory",
+        hint("fs.destination.taken", _CONSTRAINT, "mv cp", "File exists|already exists in directory",
              "The directory {destination} has an entry of that name already, and nothing is overwritten.",
              _fresh("destination"), retry=Of("changed"), authors=(35,),
              examples=(example("mv(source='a', destination='docs')"), example("cp(source='a', destination='docs')"))),
-        hint("fs.destination.file", _CONSTRAINT, "mv cp", r"[Nn]ot a directory",
+        hint("fs.destination.file", _CONSTRAINT, "mv cp", "Not a directory",
              "{destination} is a file that is there already, and nothing is overwritten. Name a directory, or a name that "
              "is not in use.", _fresh("destination"), retry=Of("changed"), authors=(36,),
              examples=example("mv(source='a', destination='notes.txt')")),
@@ -347,7 +357,7 @@ FILE_SYSTEM = Domain(
              "Only an empty directory can be removed: what is in it has to go first.",
              next=NextCall("cd", "Go into it with {call}.", {"folder": Of("dir_name")}),
              examples=example("rmdir(dir_name='docs')")),
-        hint("fs.rmdir.file", _CONSTRAINT, "rmdir", r"[Nn]ot a directory", "{dir_name} is a file, not a directory.",
+        hint("fs.rmdir.file", _CONSTRAINT, "rmdir", "Not a directory", "{dir_name} is a file, not a directory.",
              next=NextCall("rm", "Remove a file with {call}.", {"file_name": Of("dir_name")}),
              examples=example("rmdir(dir_name='notes.txt')")),
         hint("fs.content", _CONSTRAINT, "cat grep sort tail wc diff du",

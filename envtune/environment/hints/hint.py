@@ -22,8 +22,10 @@ from envtune.environment.reply import ToolCall
 from envtune.tasks import Task
 
 _WORD = re.compile(r"\w+")
+_SPECIAL = re.compile(r"[.^$*+?{}\[\]|()\\]")  # of these a pattern that is plain text has none
 _SHOWN = 60  # characters of a value that a hint repeats
 _NOT_SHOWN = "that value"
+_JSON = json.JSONEncoder(ensure_ascii=False).encode
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 Values = Mapping[str, Any]
 
@@ -37,7 +39,7 @@ class HintKind(StrEnum):
     """The values or forms that this tool accepts."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Offer:
     """The tools on offer in a turn. docs: name -> its doc; parameters: name -> the parameters that it takes (BFCL's docs
     are wrong about one); hidden: names of all other tools of the release, which no hint may name."""
@@ -60,13 +62,13 @@ def offer_in(task: Task, turn: int) -> Offer:
     return Offer(docs, {name: parameters[name] for name in docs}, frozenset(parameters) - frozenset(docs))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)  # not frozen: one is made for each failing call, and freezing doubles what it costs
 class Situation:
-    """What a hint is a function of.
+    """What a hint is a function of. To be read only.
 
     call: the model's (of a reply that is not in the format: name ""); text: BFCL's own result of it (or the complaint
     about the reply); state: class -> attributes of its API object before the call, to be read only; offer: the tools on
-    offer; reply: the whole reply.
+    offer; reply: the whole reply; known: what several hints' conditions have in common, once worked out.
     """
 
     call: ToolCall
@@ -74,6 +76,7 @@ class Situation:
     state: Mapping[str, Mapping[str, Any]]
     offer: Offer
     reply: str = ""
+    known: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def argument(self, name: str) -> Any:
         """The value of an argument, None when it was not given."""
@@ -96,14 +99,15 @@ class NextCall:
     """The call that a hint leads to.
 
     arguments: parameter -> value or `Of`; None: of values that only the user or an earlier result has. says: the
-    sentence, where {call} is the call as the reply format writes it, or only the tool's name without values; also:
-    other tools that it names. The sentence is left out unless all of them are on offer.
+    sentence, where {call} is the call as the reply format writes it, or only the tool's name without values; it is left
+    out unless all tools that it names are on offer. told: whether the values may be said: not those that are in no
+    documentation and may be the ground truth's.
     """
 
     tool: str
     says: str = "Call {call}."
     arguments: Mapping[str, Any] | None = None
-    also: tuple[str, ...] = ()
+    told: bool = True
 
 
 @dataclass(frozen=True)
@@ -136,9 +140,10 @@ class Hint:
     in the standard result; match: the condition on the arguments, the state and the tools on offer: None when it does
     not hold, else values for the texts. text: what is said, always; next: calls that help, of which the first that is
     on offer is said as well. Texts name values as {name}: of `match`, else the failed call's arguments. retry: what the
-    text asks to change of the failed call (parameter -> value, `Of` or REMOVED; or an `Of` of all that), where that can
-    be said. silent: the result is
-    no error, and still says that the call failed. needs: tools whose results show what the text tells, which must be on
+    text asks to change of the failed call (parameter -> value, `Of` or REMOVED; or an `Of` of all that, or of a function
+    that gives it, which is not called unless somebody asks), where that can be said. silent: the result is
+    no error, and still says that the call failed. raised: the call ended in an exception; None: that, or in an error that
+    the tool returned. needs: tools whose results show what the text tells, which must be on
     offer. authors: numbers of the equivalents in the authors' release (as `authors.py` numbers them).
     """
 
@@ -151,18 +156,27 @@ class Hint:
     next: tuple[NextCall, ...] = ()
     retry: Mapping[str, Any] | Of | None = None
     silent: bool = False
+    raised: bool | None = None
     needs: frozenset[str] = frozenset()
     authors: tuple[int, ...] = ()
     examples: tuple[Example, ...] = ()
 
     @functools.cached_property
+    def literal(self) -> str | None:
+        """The pattern where it is plain text, which is quicker to look for; else None."""
+        return None if _SPECIAL.search(self.result.pattern) else self.result.pattern
+
+    @functools.cached_property
     def fields(self) -> tuple[tuple[str, ...], ...]:
         """Names of the values that the text and the sentence of each next call take."""
-        return tuple(_fields(text) for text in (self.text, *(call.says for call in self.next)))
+        parsed = (Formatter().parse(text) for text in (self.text, *(call.says for call in self.next)))
+        return tuple(tuple(name for _, name, _, _ in parts if name) for parts in parsed)
 
-
-def _fields(text: str) -> tuple[str, ...]:
-    return tuple(name for _, name, _, _ in Formatter().parse(text) if name)
+    @functools.cached_property
+    def words(self) -> tuple[frozenset[str], ...]:
+        """Their words, values aside: among them the tools that they name."""
+        parsed = (Formatter().parse(text) for text in (self.text, *(call.says for call in self.next)))
+        return tuple(frozenset(_WORD.findall(" ".join(text for text, *_ in parts))) for parts in parsed)
 
 
 def hint(
@@ -176,6 +190,7 @@ def hint(
     next: NextCall | tuple[NextCall, ...] = (),
     retry: Mapping[str, Any] | Of | None = None,
     silent: bool = False,
+    raised: bool | None = None,
     needs: str = "",
     authors: Collection[int] = (),
     examples: Example | tuple[Example, ...] = (),
@@ -183,7 +198,7 @@ def hint(
     """A `Hint`, from tools as words of one string, a pattern as text, and one next call or example or several."""
     return Hint(
         id, kind, None if tools is None else frozenset(tools.split()), re.compile(result), text, match,
-        (next,) if isinstance(next, NextCall) else next, retry, silent, frozenset(needs.split()), tuple(authors),
+        (next,) if isinstance(next, NextCall) else next, retry, silent, raised, frozenset(needs.split()), tuple(authors),
         (examples,) if isinstance(examples, Example) else examples,
     )  # fmt: skip
 
@@ -198,79 +213,84 @@ class Domain:
     scenario: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Given:
-    """A hint as it was given. call: what it proposes: the next call where its arguments are known, else the failed call
-    with what the text asks to change; None where neither can be said. tool: the tool that it sends the model to, ""
-    for none."""
+    """A hint as it was given: what it says, and to what it leads."""
 
-    id: str
-    kind: HintKind
+    hint: Hint
     text: str
-    call: ToolCall | None
-    tool: str = ""
+    situation: Situation
+    values: Values
+    next: NextCall | None
+
+    @property
+    def id(self) -> str:
+        """The hint's."""
+        return self.hint.id
+
+    @property
+    def kind(self) -> HintKind:
+        """The hint's."""
+        return self.hint.kind
+
+    @property
+    def tool(self) -> str:
+        """The tool that it sends the model to, "" for none."""
+        return "" if self.next is None else self.next.tool
+
+    @property
+    def call(self) -> ToolCall | None:
+        """What it proposes: the next call where its arguments are known, else the failed call with what the text asks to
+        change; None where neither can be said."""
+        if self.next is not None and self.next.arguments is not None:
+            return _call(self.next, self.values)
+        return _retried(self.hint, self.situation, self.values)
 
 
 def write(hint: Hint, situation: Situation) -> Given | None:
     """The hint's words in this situation, or None when its condition does not hold or it could not be said without
-    naming a tool that is not on offer."""
-    if hint.result.search(situation.text) is None:
-        return None
+    naming a tool that is not on offer. `hint.result` has been found in the result."""
     offer = situation.offer
-    if hint.needs and not hint.needs <= offer.docs.keys():
+    if (hint.needs and not hint.needs <= offer.docs.keys()) or not hint.words[0].isdisjoint(offer.hidden):
         return None
     matched = hint.match(situation)
     if matched is None:
         return None
     values = {**situation.call.arguments, **matched}
-    following = next((i for i, call in enumerate(hint.next) if _on_offer(call, offer)), None)
-    call = _retried(hint, situation, values)
-    sent = "" if following is None else hint.next[following].tool
-    if following is not None and hint.next[following].arguments is not None:
-        call = _call(hint.next[following], values)
-    for shown in (True, False):  # values are the model's own words, and may hold the name of a tool that is held out
-        text = _filled(hint.text, hint.fields[0], values, offer, shown)
-        if following is not None:
-            text += " " + _sentence(hint, following, values, offer, shown)
-        if not offer.names_hidden(text):
-            return Given(hint.id, hint.kind, text, call, sent)
-    return None
+    text = _filled(hint.text, hint.fields[0], values, offer)
+    for following, fields, words in zip(hint.next, hint.fields[1:], hint.words[1:], strict=True):
+        if following.tool in offer.docs and words.isdisjoint(offer.hidden):
+            said = _filled(following.says, fields, {**values, "call": Said(_written(following, values, offer))}, offer)
+            return Given(hint, f"{text} {said}", situation, values, following)
+    return Given(hint, text, situation, values, None)
 
 
-def _on_offer(call: NextCall, offer: Offer) -> bool:
-    return call.tool in offer.docs and all(tool in offer.docs for tool in call.also)
+def _written(following: NextCall, values: Values, offer: Offer) -> str:
+    """A call as the reply format writes it; the tool's name alone where there are no values, or none to be told."""
+    if following.arguments and following.told:
+        arguments = _call(following, values).arguments
+        if all(_is_shown(value, offer) for value in arguments.values()):
+            return _JSON({"name": following.tool, "arguments": arguments})
+    return following.tool
 
 
-def _sentence(hint: Hint, place: int, values: Values, offer: Offer, shown: bool) -> str:
-    following = hint.next[place]
-    written = following.tool
-    if following.arguments and shown:
-        call = _call(following, values)
-        if all(_is_shown(value, offer) for value in call.arguments.values()):
-            written = json.dumps({"name": call.name, "arguments": call.arguments}, ensure_ascii=False)
-    text = following.says.replace("{call}", "\0")
-    text = _filled(text, tuple(name for name in hint.fields[place + 1] if name != "call"), values, offer, shown)
-    return text.replace("\0", written)
-
-
-def _filled(text: str, names: tuple[str, ...], values: Values, offer: Offer, shown: bool) -> str:
-    if not names:
-        return text
-    return text.format_map({name: _show(values.get(name), offer) if shown else _NOT_SHOWN for name in names})
+def _filled(text: str, names: tuple[str, ...], values: Values, offer: Offer) -> str:
+    return text.format_map({name: _show(values.get(name), offer) for name in names}) if names else text
 
 
 def _show(value: Any, offer: Offer) -> str:
-    """A value for a text: words of the hint's own (a `Said`) as they are, others as JSON when they are short."""
+    """A value for a text: words of the hint's own (a `Said`) as they are, others as JSON. Values are the model's words: one
+    that is long, or has the name of a tool that is not on offer, is not repeated."""
     if isinstance(value, Said):
         return str(value)
-    return json.dumps(value, ensure_ascii=False) if _is_shown(value, offer) else _NOT_SHOWN
+    return _JSON(value) if _is_shown(value, offer) else _NOT_SHOWN
 
 
 def _is_shown(value: Any, offer: Offer) -> bool:
-    if isinstance(value, (list, tuple)):
-        return len(value) <= 8 and all(isinstance(item, str) and _is_shown(item, offer) for item in value)
     if isinstance(value, str):
         return 0 < len(value) <= _SHOWN and value.isprintable() and not offer.names_hidden(value)
+    if isinstance(value, (list, tuple)):
+        return len(value) <= 8 and all(isinstance(item, str) and _is_shown(item, offer) for item in value)
     return isinstance(value, (bool, float)) or (isinstance(value, int) and abs(value) < 10**20)
 
 
@@ -293,6 +313,7 @@ def _retried(hint: Hint, situation: Situation, values: Values) -> ToolCall | Non
     if hint.retry is None or situation.call.name not in situation.offer.docs:
         return None
     changes = values[hint.retry.name] if isinstance(hint.retry, Of) else hint.retry
+    changes = changes() if callable(changes) else changes
     changed = {name: _value(value, values) for name, value in changes.items()}
     arguments = {name: value for name, value in {**situation.call.arguments, **changed}.items() if value is not REMOVED}
     return ToolCall(situation.call.name, arguments)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from types import MappingProxyType
 
+from envtune.environment.executor import ERROR_PREFIX
 from envtune.environment.hints import calls
 from envtune.environment.hints.authors import AUTHORS_FILE_SYSTEM, AUTHORS_TRAVEL, AUTHORS_VEHICLE
 from envtune.environment.hints.file_system import FILE_SYSTEM
@@ -61,26 +62,42 @@ class HintSet:
         return sha256_json(said)[:12]
 
     @functools.cached_property
-    def _index(self) -> Mapping[tuple[str | None, bool], tuple[Hint, ...]]:
-        """(tool, whether the result is no error) -> its hints; under None those for tools that no hint names."""
+    def _index(self) -> Mapping[tuple[str | None, bool, bool], tuple[Hint, ...]]:
+        """(tool, whether the result is an error, whether an exception) -> its hints; under None those for tools that no
+        hint names."""
         tools = {name for hint in self.hints for name in hint.tools or ()}
         return {
-            (tool, silent): tuple(
+            (tool, error, raised): tuple(
                 hint
                 for hint in self.hints
-                if hint.silent is silent and (tool in hint.tools if hint.tools is not None else tool != REPLY)
+                if hint.silent is not error
+                and hint.raised in (None, raised)
+                and (tool in hint.tools if hint.tools is not None else tool != REPLY)
             )
             for tool in (*tools, None)
-            for silent in (False, True)
+            for error in (False, True)
+            for raised in (False, True)
         }
+
+    @functools.cached_property
+    def silent(self) -> frozenset[str]:
+        """Tools with hints on results that are no errors."""
+        return frozenset(tool for hint in self.hints if hint.silent for tool in hint.tools or ())
 
     def give(self, situation: Situation, error: bool) -> Given | None:
         """The first hint that applies, None for none. error: whether the standard result is one; where it is none, only
         the hints on results apply that say a failure without being an error."""
-        hints = self._index.get((situation.call.name, not error))
+        kind = error, situation.text.startswith(ERROR_PREFIX)
+        hints = self._index.get((situation.call.name, *kind))
         if hints is None:
-            hints = self._index[None, not error]
-        return next((given for hint in hints if (given := write(hint, situation)) is not None), None)
+            hints = self._index[None, *kind]
+        text = situation.text
+        for hint in hints:
+            if hint.result.search(text) if hint.literal is None else hint.literal in text:
+                given = write(hint, situation)
+                if given is not None:
+                    return given
+        return None
 
 
 NONE = HintSet("none", ())

@@ -101,7 +101,7 @@ def test_whatever_a_model_writes_a_failure_has_one_line(data: st.DataObject) -> 
         tool = data.draw(st.sampled_from(sorted(offer.docs)) | st.text(max_size=10))
         names = st.sampled_from([*offer.parameters.get(tool, ()), "other"]) | st.text(max_size=8)
         call = ToolCall(tool, data.draw(st.dictionaries(names, JSON, max_size=4)))
-        state, result = api.snapshot(), api.call(call)
+        state, result = api.snapshot(call.name), api.call(call)
         given = hint_set("full").give(Situation(call, result.text, state, offer), result.error)
         assert given is not None or not result.error
         if given is not None:

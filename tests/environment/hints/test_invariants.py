@@ -92,7 +92,7 @@ def given_in(walk: Walk, turn: int, before: ApiState) -> Iterator[tuple[Offer, A
     offer = offer_in(walk.task, turn)
     for place, result in enumerate(record.results):
         call = tool_call(result.call, offer.parameters)
-        situation = Situation(call, result.text, before.snapshot(), offer)
+        situation = Situation(call, result.text, before.snapshot(call.name), offer)
         if call.name not in offer.hidden:
             before.run([result.call])
         yield offer, before, situation, result, (record.hint_ids[place], record.hints[place])

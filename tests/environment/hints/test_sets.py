@@ -133,7 +133,7 @@ def test_what_the_tables_know_of_the_api_is_what_it_does(release: str) -> None:
     tools = {tool for methods in load_api_classes(release).methods.values() for tool in methods}
     both = {tool for name in RELEASES for methods in load_api_classes(name).methods.values() for tool in methods}
     for hint in all_hints():
-        named: set[Any] = set(hint.tools or ()) | {c.tool for c in hint.next} | {t for c in hint.next for t in c.also}
+        named: set[Any] = set(hint.tools or ()) | {call.tool for call in hint.next}
         assert named - {""} <= both, hint.id
         assert hint.tools is None or hint.tools == {""} or hint.tools & both
     assert tools <= both
