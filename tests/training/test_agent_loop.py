@@ -34,7 +34,7 @@ from envtune.training.tokens import ChatTokens
 TASK_ID = "multi_turn_base_0"
 ANSWER = render_reply("I am done.", answer="It is done.")
 INFO_KEYS = {"acc", "progress", "binary", "format", "turns", "turns_played", "replies", "tool_calls", "tool_errors"} | {
-    "format_rate", "truncated_replies", "over_budget", "aborted", "stop_reason", "error_type", "task_id"
+    "format_rate", "hints", "truncated_replies", "over_budget", "aborted", "stop_reason", "error_type", "task_id"
 }  # fmt: skip
 
 
@@ -109,6 +109,7 @@ def test_the_gold_episode(player: Player) -> None:
         "replies": float(len(replies)),
         "tool_calls": float(calls),
         "tool_errors": 0.0,
+        "hints": 0.0,
         "truncated_replies": 0.0,
         "over_budget": 0.0,
         "aborted": 0.0,

@@ -208,11 +208,11 @@ def test_a_profile_s_data_follow_the_curriculum(tokenizers: Any, tmp_path: Path,
     manifest = json.loads((profile.data_dir / "manifest.json").read_text("utf-8"))
     names = ("split", "rows", "reward", "feedback", "max_steps_per_turn", "max_tools")
     assert {name: tuple(file[key] for key in names) for name, file in manifest["files"].items()} == {
-        "stage1": ("stage1", 2, "format", "standard", 5, 6),
-        "stage2": ("base", 1, "progress", "augmented", 5, 6),
-        "stage3": ("all", 3, "progress", "augmented", 5, 6),
-        "stage4": ("all", 3, "progress", "standard", 5, 6),
-        "validation": ("validation", 2, "progress", "standard", 5, 6),
+        "stage1": ("stage1", 2, "format", "none", 5, 6),
+        "stage2": ("base", 1, "progress", "full", 5, 6),
+        "stage3": ("all", 3, "progress", "full", 5, 6),
+        "stage4": ("all", 3, "progress", "none", 5, 6),
+        "validation": ("validation", 2, "progress", "none", 5, 6),
     }
     assert sorted(path.name for path in profile.data_dir.glob("*.parquet")) == sorted(manifest["sha256"])
 

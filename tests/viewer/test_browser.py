@@ -140,7 +140,9 @@ def test_a_failed_episode(seen: Seen) -> None:
     turn = page.locator("#turn-1")
     assert "✗ score 0" in turn.locator("h3").inner_text()
     assert turn.locator(".call.error .label").all_inner_texts() == ["call", "✗ tool error", "➜ hint"]
-    assert turn.locator(".hint").inner_text().startswith("Change one directory at a time")
+    assert turn.locator(".call .hint").inner_text().startswith("Change one directory at a time")
+    assert turn.locator(".call .hint").get_attribute("title") == "fs.cd.path"
+    assert turn.locator(".ill_formed .hint").inner_text().startswith("Begin with <think>")
     ill = turn.locator(".ill_formed")
     assert "ill-formed" in ill.locator("h4").inner_text() and ill.locator(".raw").inner_text() == "I call ls."
     cells = [row.locator("th, td").all_inner_texts() for row in turn.locator(".diff tbody tr").all()]

@@ -74,7 +74,7 @@ def test_trajectories(stored: Path, trajectories: list[Trajectory]) -> None:
     assert [episode["line"] for episode in data["episodes"]] == list(range(1, 10))
     assert [episode["key"] for episode in data["episodes"]][4:6] == ["multi_turn_base_0~2", "multi_turn_miss_func_0~2"]
     (file,) = data["files"]
-    assert file["rules"] == ["bfcl", "training"] and file["feedback"] == ["augmented", "standard"]
+    assert file["rules"] == ["bfcl", "training"] and file["feedback"] == ["full", "none"]
     assert (file["label"], file["release"], file["episodes"]) == ("sampled.jsonl", ["paper"], 9)
 
 

@@ -131,7 +131,7 @@ def test_a_person_plays_a_turn_and_stops() -> None:
     for wanted in (
         "answer TEXT", "authenticate_twitter, ", '"name": "mkdir"', "no such tool on offer", "cd(folder='document')",
         "that is no call", "a must be a plain value", "It is moved.", "score      1; so far 1 of 1",
-        "problem    The reply must start with <think>", "as it is   <think>not the format", "hint       Change one",
+        "problem    The reply must start with <think>", "as it is   <think>not the format", "hint       Close the reasoning with", "hint       Give the name of one directory",
         "stopped before its end", "turns      1 0 0 0", "progress   0.25 of 1",
     ):  # fmt: skip
         assert wanted in said, wanted
@@ -240,5 +240,5 @@ def test_bad_arguments() -> None:
     assert "unknown task id 'nothing'" in complaint("nothing")
     assert "unknown BFCL release" in complaint(BASE, "--release", "v5")
     assert "unknown policy 'golden'" in complaint(BASE, "--policy", "golden")
-    assert "unknown feedback" in complaint(BASE, "--feedback", "none")
+    assert "unknown feedback" in complaint(BASE, "--feedback", "loud")
     assert "unknown rules" in complaint(BASE, "--rules", "none")

@@ -116,7 +116,7 @@ def hint_set(name: str) -> HintSet:
         else:
             chosen |= dict.fromkeys(ids)
     if not terms:
-        raise EnvtuneError(f"feedback {name!r} names no hint set; choose none, authors, full, or ids of hints")
+        raise EnvtuneError(f"feedback {name!r} names no hint set; choose one of: none, authors, full, or ids of hints")
     hints = tuple(hint for hint in _ALL if hint.id in chosen)
     for known, members in (("none", ()), ("authors", _AUTHORS), ("full", _FULL)):
         if hints == members:
@@ -136,9 +136,9 @@ def _ids(term: str, name: str) -> tuple[str, ...]:
     ids = [hint.id for hint in known or _ALL if known or fnmatchcase(hint.id, term)]
     if not ids:
         near = difflib.get_close_matches(term, ["none", "authors", "full", *(hint.id for hint in _ALL)], n=3)
+        closest = f" (the closest: {', '.join(near)})" if near else ""
         raise EnvtuneError(
-            f"unknown feedback {name!r}: there is no hint set and no hint {term!r}"
-            + (f" (the closest: {', '.join(near)})" if near else "")
-            + "; `envtune hints --list` has them all"
+            f"unknown feedback {name!r}: there is no hint set and no hint {term!r}; choose one of: none, authors, full, "
+            f"or ids that `envtune hints --list` has{closest}"
         )
     return tuple(ids)

@@ -10,7 +10,7 @@ from envtune.environment.hints.hint import Domain, HintKind, NextCall, Situation
 _CLASS = "TwitterAPI"
 _CONSTRAINT, _DEPENDENCY = HintKind.CONSTRAINT, HintKind.DEPENDENCY
 _BY_ID = "retweet comment mention get_tweet get_tweet_comments"
-_NOT_FOUND = "Tweet with ID "
+_NOT_FOUND = " not found"
 _FOLLOWING = NextCall("list_all_following", "Call {call} to see whom the user follows.", {})
 
 
