@@ -87,7 +87,7 @@ tables: setup ## write Table 1 from the records and the paper's figures
 
 ##@ Checks
 
-.PHONY: setup-adapters test test-slow bench validate lint
+.PHONY: hints setup-adapters test test-slow bench validate lint
 test: $(CPU_READY) $(ADAPTERS_READY) ## run the tests, one short training run among them
 	@.venv/bin/python -m pytest $(PYTEST_ARGS)
 
@@ -99,6 +99,9 @@ bench: $(CPU_READY) ## measure the environment beside bfcl-eval: speed, memory (
 
 validate: $(CPU_READY) ## replay all ground truths of both BFCL releases through the environment
 	@.venv/bin/envtune validate
+
+hints: $(CPU_READY) ## measure the hints on scripted policies over all tasks, and write results/hints (1 minute)
+	@.venv/bin/envtune hints --out results/hints
 
 setup-adapters: $(ADAPTERS_READY) ## make what the tests of the adapters need (.venv-verifiers, .venv-openenv)
 	@echo "environments ready: $(foreach name,$(ADAPTERS),.venv-$(name))"

@@ -7,7 +7,8 @@ executor.py    executing a call on BFCL's API objects
 limits.py      what one call may cost
 gold.py        the ground truth's results and states; the two checks; a turn's score
 gold_policy.py the policy that replies with the ground truth
-hints.py       actionable feedback on failures
+scripted_policies.py  policies that make the mistakes that models make
+hints/         actionable feedback on failures, one table an API class
 episode.py     the conversation and its rules
 trajectory.py  what happened, frozen
 """

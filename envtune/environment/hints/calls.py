@@ -103,7 +103,7 @@ FIRST = (
          "This tool takes no arguments.", _takes_none,
          retry=Of("changed"), examples=example("pwd(folder='x')")),
     _raised("call.parameter.unknown", "got an unexpected keyword argument",
-         "This tool has no such parameters: {strangers}. It has: {takes}.", _unexpected, retry=Of("changed"),
+         "Unknown parameters: {strangers}. This tool takes: {takes}.", _unexpected, retry=Of("changed"),
          examples=(example("cat(file='notes.txt')"), example("ls(all=True)"))),
     _raised("call.parameter.missing", " required positional argument",
          "Required and not given: {names}.", _missing, examples=(example("cat()"), example("cp(source='notes.txt')"))),
