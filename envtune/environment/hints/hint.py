@@ -141,10 +141,10 @@ class Hint:
     not hold, else values for the texts. text: what is said, always; next: calls that help, of which the first that is
     on offer is said as well. Texts name values as {name}: of `match`, else the failed call's arguments. retry: what the
     text asks to change of the failed call (parameter -> value, `Of` or REMOVED; or an `Of` of all that, or of a function
-    that gives it, which is not called unless somebody asks), where that can be said. silent: the result is
-    no error, and still says that the call failed. raised: the call ended in an exception; None: that, or in an error that
-    the tool returned. needs: tools whose results show what the text tells, which must be on
-    offer. authors: numbers of the equivalents in the authors' release (as `authors.py` numbers them).
+    that gives it, which is not called unless somebody asks), where that can be said. silent: the result is no error, and
+    still says that the call failed. raised: the call ended in an exception; None: that, or in an error that the tool
+    returned. needs: tools whose results show what the text tells, which must be on offer. authors: numbers of the
+    equivalents in the authors' release (as `authors.py` numbers them).
     """
 
     id: str
@@ -275,7 +275,9 @@ def _written(following: NextCall, values: Values, offer: Offer) -> str:
 
 
 def _filled(text: str, names: tuple[str, ...], values: Values, offer: Offer) -> str:
-    return text.format_map({name: _show(values.get(name), offer) for name in names}) if names else text
+    if not names and "{" not in text:
+        return text
+    return text.format_map({name: _show(values.get(name), offer) for name in names})
 
 
 def _show(value: Any, offer: Offer) -> str:

@@ -93,7 +93,7 @@ REPLIES = Domain(
         _row("json.fence", _NOT_JSON, "Write the list alone, without a code fence or words around it.",
              _has(r"<tool_call>\s*[^\s\[{]"),
              broken='<think>t</think><tool_call>```json\n[{"name": "ls", "arguments": {}}]\n```</tool_call>'),
-        _row("json.brackets", _NOT_JSON, "Close every bracket that was opened: the list ends with }}}}].", _unbalanced,
+        _row("json.brackets", _NOT_JSON, "Close every bracket that was opened, the last one first.", _unbalanced,
              broken='<think>t</think><tool_call>[{"name": "ls", "arguments": {}]</tool_call>'),
         _row("json", _NOT_JSON, f"Write one JSON list of calls, each {_CALL}; in text escape double quotes and line "
              "breaks.", broken='<think>t</think><tool_call>[{"name" "ls", "arguments": {}}]</tool_call>'),

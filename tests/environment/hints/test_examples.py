@@ -63,6 +63,7 @@ def test_a_reply_that_follows_its_hint_is_in_the_format(hint: Hint) -> None:
     record = episode.trajectory.replies[-1]
     assert record.hint_ids == (hint.id,) or (hint.id == "reply.any" and record.hint_ids == ("reply.think.missing",))
     assert f"\nHint: {record.hints[0]}\n" in message
+    assert "{{" not in record.hints[0] and record.hints[0].count("{") == record.hints[0].count("}")
     assert parse_reply(shown.fixed).kind is not ReplyKind.ILL_FORMED
 
 

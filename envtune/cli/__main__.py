@@ -1,0 +1,5 @@
+"""`python -m envtune.cli`, the same as `envtune`."""
+
+from envtune.cli import main
+
+main()

@@ -1,0 +1,30 @@
+"""The application that the commands register with, and the options that several of them take."""
+
+from __future__ import annotations
+
+from typing import Annotated, Optional
+
+import typer
+
+app = typer.Typer(
+    help="Environment Tuning (arXiv 2510.10197) as a reproducible kit.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+ProfileOption = Annotated[str, typer.Option("--profile", help="A file in reproduce/, without .yaml: cpu or gpu.")]
+ReleaseOption = Annotated[str, typer.Option("--release", help="BFCL release: paper (2025.6.8) or current (2026.3.23).")]
+
+ReleasesOption = Annotated[
+    Optional[str], typer.Option("--release", help="paper or current; both without it.")  # noqa: UP045 - typer
+]
+
+FeedbackOption = Annotated[
+    str,
+    typer.Option(
+        "--feedback",
+        help="Hint set: none (or standard), full (or augmented), authors, or ids of hints with commas between; see "
+        "`envtune hints --list`.",
+    ),
+]
