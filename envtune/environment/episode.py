@@ -20,6 +20,7 @@ Two sets of rules, because training and BFCL's evaluation differ (README.md besi
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Container
 from dataclasses import dataclass
 
@@ -163,6 +164,8 @@ class Episode:
             text, results = self._execute(reply, parsed, checked=True)
         if self._steps >= self.max_steps_per_turn:
             said = text if results else ""  # no use in explaining the format of a turn that is over
+            if not said or self._turn + 1 == len(self._gold):
+                self._withhold_hints()
             return self._end_turn(parsed.kind, TurnEnd.STEP_LIMIT, prompt.closed(said, impossible=False), results)
         if results:
             text = prompt.go_on(text)
@@ -177,6 +180,7 @@ class Episode:
         self._steps += 1
         # Upstream counts after executing and compares with ">", so a limit of 20 lets 21 steps run.
         if self._steps > self.max_steps_per_turn:
+            self._withhold_hints()
             self._turns.append(TurnRecord(tuple(self._replies), 0, TurnEnd.STEP_LIMIT))
             self._replies = []
             self._stop = StopReason.FORCE_QUIT
@@ -210,6 +214,12 @@ class Episode:
         calls = tuple(result.call for result in results)
         self._replies.append(ReplyRecord(reply, parsed.kind, calls, tuple(results), tuple(hints), tuple(ids)))
         return prompt.results(results, hints, self.max_result_characters), tuple(results)
+
+    def _withhold_hints(self) -> None:
+        """The last reply's hints go to nobody: the record is not to say that the model was given them."""
+        last = self._replies[-1]
+        nothing = ("",) * len(last.results)
+        self._replies[-1] = dataclasses.replace(last, hints=nothing, hint_ids=nothing)
 
     def _run(self, call: ToolCall, on_offer: Container[str] | None) -> CallResult:
         if on_offer is not None and call.name not in on_offer:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from envtune.environment import ReplyKind, ReplyRecord, Trajectory
+from envtune.environment import ReplyKind, ReplyRecord, Trajectory, parse_reply
 from envtune.environment.calls import tool_call
 from envtune.environment.executor import ERROR_PREFIX, ApiState
 from envtune.environment.hints import REPLY, Given, HintKind, HintSet, Offer, Situation, hint_set, offer_in
@@ -107,8 +107,9 @@ def _failures(task: Task, turn: int, api: ApiState, reply: ReplyRecord, hints: H
         hint = hints.give(situation, error=True)
         id = reply.hint_ids[0] if reply.hint_ids else hint.id if hint else UNHINTED
         return [_Failure(id, hint.kind if hint else None, bool(reply.hints), None)]
+    made = parse_reply(reply.reply).calls
     for place, result in enumerate(reply.results):
-        call = tool_call(result.call, offer.parameters)
+        call = made[place] if place < len(made) else tool_call(result.call, offer.parameters)  # stored as strings alone
         situation = Situation(call, result.text, api.snapshot(call.name), offer)
         if result.text != f"{ERROR_PREFIX}name '{call.name}' is not defined":  # one that was not on offer did not run
             api.run([result.call])

@@ -13,9 +13,10 @@ import time
 
 import pytest
 
-from envtune.environment import Episode
+from envtune.environment import Episode, ToolCall, parse_reply
+from envtune.environment.hints import REPLY, Situation, hint_set, offer_in
 from envtune.environment.scripted_policies import PerturbedGold, play
-from envtune.tasks import Task, load_tasks
+from envtune.tasks import Task, find_task, load_tasks
 
 ROUNDS = 12
 SETS = ("none", "authors", "full")
@@ -54,3 +55,30 @@ def test_overhead(release: str, capsys: pytest.CaptureFixture[str]) -> None:
         )
         print(f"\n\n800 ground truths of {release}, 30 % perturbed ({failing} of {calls} calls fail): {shown}")
     assert best["full"] < 1.10 * best["none"]
+
+
+SLOW = (
+    "<think>t</think><tool_call>" + " " * 3_900 + "</tool_call>",
+    "<think>t" + "</think>" * 20_000,
+    "<think>t</think><tool_call>" + "[" * 100_000 + "</tool_call>",
+    "<think>t</think>" + "x" * 150_000,
+    "<think>t</think><tool_call>[" + '"a' * 40_000 + "</tool_call>",
+)
+
+
+def test_what_takes_longest() -> None:
+    """Replies and states made to be slow: a hint on them stays below 20 ms."""
+    task, times = find_task("multi_turn_base_0"), []
+    offer = offer_in(task, 0)
+    situations = [Situation(ToolCall(REPLY, {}), parse_reply(text).error, {}, offer, text) for text in SLOW]
+    users = {f"{'ab' * 20}{number}": f"USR{number:05d}" for number in range(5_000)}
+    message = next(task for task in load_tasks("paper") if "MessageAPI" in task.involved_classes)
+    call = ToolCall("get_user_id", {"user": "ba" * 20})
+    error = '{"error": "User \'x\' not found in the workspace."}'
+    situations.append(Situation(call, error, {"MessageAPI": {"user_map": users}}, offer_in(message, 0)))
+    for situation in situations:
+        began = time.process_time()
+        assert hint_set("full").give(situation, error=True) is not None
+        times.append(time.process_time() - began)
+    print({"slowest_ms": round(1e3 * max(times), 1)})
+    assert max(times) < 20e-3

@@ -10,6 +10,7 @@ replies.py    hints on replies that are not in the format
 file_system.py math.py message.py twitter.py ticket.py trading.py travel.py vehicle.py
               one table an API class
 authors.py    the hints of the authors' release, for comparison
+paths.py      conditions of the file system's hints: where a name is
 arguments.py  what the tables ask of arguments: types, the closest name
 """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import itertools
 import re
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
@@ -16,12 +17,13 @@ _IN_WORDS: Mapping[str, str] = MappingProxyType(
     {
         "string": "text in quotes",
         "float": "a number without quotes",
-        "integer": "a whole number without quotes",
+        "integer": "a whole number without quotes or a decimal point",
         "boolean": "true or false without quotes",
         "array": "a list",
         "dict": "an object",
     }
 )
+_COMPARED, _CANDIDATES = 48, 64  # characters of a name that is compared with another, and how many names
 _NUMBER = re.compile(r"\s*[-+]?\d{1,15}(\.\d{1,9})?\s*")
 
 
@@ -45,17 +47,16 @@ def _documented(offer: Offer, tool: str) -> Mapping[str, Mapping[str, Any]]:
     return {name: properties.get(name, {}) for name in offer.parameters[tool]}
 
 
-def is_of_type(value: Any, doc: Mapping[str, Any]) -> bool:
-    """Whether a value is of the documented type, as strictly as BFCL's tools care."""
+def is_of_type(value: Any, doc: Mapping[str, Any], strict: bool = True) -> bool:
+    """Whether a value is of the documented type. strict: 2.0 is no whole number; where values are only compared, it is."""
     match doc.get("type"):
         case "string":
             return isinstance(value, str)
         case "float":
             return isinstance(value, (int, float)) and not isinstance(value, bool)
         case "integer":
-            return (isinstance(value, int) and not isinstance(value, bool)) or (
-                isinstance(value, float) and value.is_integer()
-            )
+            whole = isinstance(value, int) or (not strict and isinstance(value, float) and value.is_integer())
+            return whole and not isinstance(value, bool)
         case "boolean":
             return isinstance(value, bool)
         case "array":
@@ -88,21 +89,23 @@ def converted(value: Any, doc: Mapping[str, Any]) -> Any:
     return one if isinstance(one, str) else str(one) if isinstance(one, (int, float)) else "text"
 
 
-def retyped(situation: Situation, names: Iterable[str] = ()) -> Values | None:
+def retyped(situation: Situation, names: Iterable[str] = (), strict: bool = True) -> Values | None:
     """The arguments (of `names`, or any) that are not of their documented types: `wrong`, in words, and `changed`, what they
     could be instead, as `Hint.retry` takes it. None when all are."""
     docs, arguments = documented(situation), situation.call.arguments
-    wrong = [name for name in names or docs if name in arguments and not _fits(arguments[name], docs.get(name, {}))]
+    wrong = [
+        name for name in names or docs if name in arguments and not _fits(arguments[name], docs.get(name, {}), strict)
+    ]
     if not wrong:
         return None
     return {
-        "wrong": Said(", ".join(f"{name} must be {type_in_words(docs[name])}" for name in wrong)),
-        "changed": lambda: {name: converted(arguments[name], docs[name]) for name in wrong},
+        "wrong": Said(", ".join(f"{name} must be {type_in_words(docs.get(name, {}))}" for name in wrong)),
+        "changed": lambda: {name: converted(arguments[name], docs.get(name, {})) for name in wrong},
     }
 
 
-def _fits(value: Any, doc: Mapping[str, Any]) -> bool:
-    return is_of_type(value, doc) or (value is None and doc.get("default") == "None")
+def _fits(value: Any, doc: Mapping[str, Any], strict: bool) -> bool:
+    return is_of_type(value, doc, strict) or (value is None and doc.get("default") == "None")
 
 
 def typed(id: str, tools: str, result: str, parameters: str, examples: Any, **options: Any) -> Hint:
@@ -110,17 +113,21 @@ def typed(id: str, tools: str, result: str, parameters: str, examples: Any, **op
     are looked up, as words of one string."""
     names = tuple(parameters.split())
     return hint(
-        id, HintKind.CONSTRAINT, tools, result, "{wrong}.", lambda s: retyped(s, names), retry=Of("changed"),
+        id, HintKind.CONSTRAINT, tools, result, "{wrong}.", lambda s: retyped(s, names, strict=False), retry=Of("changed"),
         examples=examples, **options,
     )  # fmt: skip
 
 
 def closest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
-    """The name that is most like `word`, letter case and separators aside; None when none is close."""
-    return _closest(word, tuple(known), cutoff) if 0 < len(word) <= 80 else None
+    """The name that is most like `word`, letter case and separators aside; None when none is close. Only so many names of
+    ordinary length are looked at: comparing takes the product of their lengths."""
+    if not (0 < len(word) <= _COMPARED) or not _plain(word):
+        return None
+    short = (name for name in known if len(name) <= _COMPARED)
+    return _closest(word, tuple(itertools.islice(short, _CANDIDATES)), cutoff)
 
 
-@functools.lru_cache(maxsize=4096)  # models make the same mistakes again, in rollouts of one task above all
+@functools.lru_cache(maxsize=2048)  # models make the same mistakes again, in rollouts of one task above all
 def _closest(word: str, known: tuple[str, ...], cutoff: float) -> str | None:
     plain = {_plain(name): name for name in known}
     found = difflib.get_close_matches(_plain(word), plain, n=1, cutoff=cutoff)
@@ -142,15 +149,16 @@ def text_of(*names: str) -> Callable[[Situation], Values | None]:
     return match
 
 
-def one_of(parameter: str, values: Iterable[str]) -> Callable[[Situation], Values | None]:
-    """A condition: the argument is none of the accepted values; gives the closest of them, or the first, as `legal`."""
+def one_of(parameter: str, values: Iterable[str], default: str | None = None) -> Callable[[Situation], Values | None]:
+    """A condition: the argument is none of the accepted values. `changed`: the closest of them, else the default where a
+    wrong guess does no harm, else none."""
     accepted = tuple(values)
 
     def match(situation: Situation) -> Values | None:
         value = situation.argument(parameter)
         if isinstance(value, str) and value in accepted:
             return None
-        near = closest(value, accepted, 0.5) if isinstance(value, str) else None
-        return {"legal": near or accepted[0]}
+        near = (closest(value, accepted, 0.5) if isinstance(value, str) else None) or default
+        return {"changed": {parameter: near} if near else None}
 
     return match

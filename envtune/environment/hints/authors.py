@@ -12,8 +12,9 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from envtune.environment.hints.file_system import FILE_SYSTEM, here
+from envtune.environment.hints.file_system import FILE_SYSTEM
 from envtune.environment.hints.hint import Domain, Example, Hint, HintKind, NextCall, Situation, Values, example
+from envtune.environment.hints.paths import entry
 from envtune.environment.hints.travel import AIRPORTS, CURRENCIES
 
 Match = Callable[[Situation], Values | None]
@@ -37,8 +38,7 @@ def _slash(*parameters: str) -> Match:
 
 def _item(s: Situation, parameter: str) -> str:
     """What the argument names in the current directory: "directory", "file" or "nothing"."""
-    name, current = s.argument(parameter), here(s)
-    item = current.contents.get(name) if current is not None and isinstance(name, str) else None
+    item = entry(s, parameter)
     return "nothing" if item is None else "directory" if hasattr(item, "contents") else "file"
 
 

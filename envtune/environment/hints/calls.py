@@ -25,7 +25,8 @@ from envtune.environment.hints.hint import (
 )
 
 _CONSTRAINT = HintKind.CONSTRAINT
-_UNDEFINED = "' is not defined"
+_UNDEFINED = "Error during execution: name '"
+_SYNTAX = r"\(<string>, line \d+\)$"
 _QUOTED = re.compile(r"'([^']*)'")
 _MAX_LISTED = 12
 
@@ -53,6 +54,8 @@ def _unexpected(s: Situation) -> Values | None:
     if takes is None:
         return None
     strangers = [name for name in s.call.arguments if name not in takes]
+    if not strangers:
+        return None
 
     def changed() -> dict[str, object]:
         found: dict[str, object] = dict.fromkeys(strangers, REMOVED)
@@ -65,6 +68,12 @@ def _unexpected(s: Situation) -> Values | None:
     return {"strangers": strangers, "takes": Said(", ".join(takes[:_MAX_LISTED])), "changed": changed}
 
 
+def _misnamed(s: Situation) -> Values | None:
+    """A parameter that is no name at all, such as file-name: what is said to be undefined is one of the arguments' names."""
+    name = s.text.removeprefix(_UNDEFINED).partition("'")[0]
+    return _unexpected(s) if name in s.call.arguments else None
+
+
 def _takes_none(s: Situation) -> Values | None:
     return _unexpected(s) if s.offer.parameters.get(s.call.name) == () else None
 
@@ -74,7 +83,7 @@ def _missing(s: Situation) -> Values | None:
     _, found, after = s.text.partition(" missing ")
     names = _QUOTED.findall(after) if found else []
     docs = documented(s)
-    if not names or not all(name in docs for name in names):
+    if not names or not all(name in docs and name not in s.call.arguments for name in names):
         return None
     described = [f"{name} ({type_in_words(docs[name])})" for name in names[:_MAX_LISTED]]
     return {"names": Said(", ".join(described))}
@@ -105,6 +114,8 @@ FIRST = (
     _raised("call.parameter.unknown", "got an unexpected keyword argument",
          "Unknown parameters: {strangers}. This tool takes: {takes}.", _unexpected, retry=Of("changed"),
          examples=(example("cat(file='notes.txt')"), example("ls(all=True)"))),
+    _raised("call.parameter.name", _UNDEFINED, "Unknown parameters: {strangers}. This tool takes: {takes}.", _misnamed,
+            retry=Of("changed"), examples=()),
     _raised("call.parameter.missing", " required positional argument",
          "Required and not given: {names}.", _missing, examples=(example("cat()"), example("cp(source='notes.txt')"))),
     _raised("call.parameter.position",
@@ -125,22 +136,24 @@ FIRST = (
     _raised("call.argument.name", _UNDEFINED,
          "An argument is a name without a meaning here. Arguments are plain values: text in quotes, numbers, true, false, "
          "lists, objects.", examples=example("cat(file_name=notes)")),
-    _raised("call.limit.episode", "limit of this environment: all calls and results",
+    _raised("call.limit.episode", "Error during execution: limit of this environment: all calls and results",
          "No more can be run in this conversation. Answer with what is known so far.",
          examples=example(*["echo(content='" + "x" * 19_900 + "')"] * 52)),
     _raised("call.limit.precision",
-         r"limit of this environment: (precision|decimal_places|\w+) (is|has) at most|an integer has too many digits",
+         r"^Error during execution: limit of this environment: (precision|decimal_places|value|base|number|an integer) (is|has) ",
          "A number as large as this is not worked with here. Use one below the limit that the result names.",
          examples=example("echo(content=" + "9" * 402 + ")")),
-    _raised("call.limit.call", "limit of this environment: (a call|a result|the file system)",
+    _raised("call.limit.text", r"^Error during execution: limit of this environment: \w+ has at most",
+            "An argument is longer than this tool takes here. Write it shorter.", examples=()),
+    _raised("call.limit.call", "^Error during execution: limit of this environment: (a call|a result|the file system)",
          "This is more than one call can do here. Ask for less at once.",
          examples=example("echo(content='" + "x" * 20_001 + "')")),
     _raised("call.syntax",
-         r"^Error during execution: .*(invalid syntax|invalid decimal literal|keyword argument repeated|<string>, line)",
+         _SYNTAX,
          "The call cannot be read. Its parameters are: {takes}. Give each a plain value.", _by_position,
          examples=example("ls(a=)")),
     _raised("call.syntax.name",
-         r"^Error during execution: .*(invalid syntax|invalid decimal literal|keyword argument repeated|<string>, line)",
+         _SYNTAX,
          "The call cannot be read. Give the plain name of a tool that is documented.", examples=example("ls the folder")),
     _raised("call.value.plain",
          r"^Error during execution: (arguments must be literal values|only tools can be called|arithmetic in an argument)",

@@ -141,7 +141,7 @@ class Hint:
     not hold, else values for the texts. text: what is said, always; next: calls that help, of which the first that is
     on offer is said as well. Texts name values as {name}: of `match`, else the failed call's arguments. retry: what the
     text asks to change of the failed call (parameter -> value, `Of` or REMOVED; or an `Of` of all that, or of a function
-    that gives it, which is not called unless somebody asks), where that can be said. silent: the result is no error, and
+    that gives it, which is not called unless somebody asks), where that can be said and does no harm. silent: the result is no error, and
     still says that the call failed. raised: the call ended in an exception; None: that, or in an error that the tool
     returned. needs: tools whose results show what the text tells, which must be on offer. authors: numbers of the
     equivalents in the authors' release (as `authors.py` numbers them).
@@ -316,6 +316,8 @@ def _retried(hint: Hint, situation: Situation, values: Values) -> ToolCall | Non
         return None
     changes = values[hint.retry.name] if isinstance(hint.retry, Of) else hint.retry
     changes = changes() if callable(changes) else changes
+    if changes is None:
+        return None
     changed = {name: _value(value, values) for name, value in changes.items()}
     arguments = {name: value for name, value in {**situation.call.arguments, **changed}.items() if value is not REMOVED}
     return ToolCall(situation.call.name, arguments)

@@ -21,6 +21,13 @@ def _negative(s: Situation) -> Values | None:
     return {"positive": abs(number)} if isinstance(number, (int, float)) else {"positive": 1}
 
 
+def _logarithm(s: Situation) -> Values | None:
+    """Numbers that have no logarithm; where another argument is no number at all, that is said first."""
+    numbers = [s.argument("value"), s.argument("base")]
+    outside = any(isinstance(number, (int, float)) and number <= 0 for number in numbers) or numbers[1] == 1
+    return {} if outside or retyped(s) is None else None
+
+
 MATH = Domain(
     "math",
     "MathAPI",
@@ -47,9 +54,9 @@ MATH = Domain(
         hint("math.units.imperial", _CONSTRAINT, "imperial_si_conversion", r"is not supported",
              "The pairs of units, each way: " + _PAIRS + ".", retry={"unit_in": "km", "unit_out": "miles"},
              examples=example("imperial_si_conversion(value=1, unit_in='miles', unit_out='m')")),
-        hint("math.log", _CONSTRAINT, "logarithm", "",
+        hint("math.log", _CONSTRAINT, "logarithm", '{"error"',
              "value and base must be greater than 0, base not 1, and precision a whole number from 1 to 1000.",
-             lambda s: None if retyped(s) else {}, retry={"value": 8, "base": 2, "precision": 5},
+             _logarithm, retry={"value": 8, "base": 2, "precision": 5},
              examples=(example("logarithm(value=8, base=1, precision=5)"),)),
         hint("math.zero.power", _CONSTRAINT, "power", r"negative power|zero", "0 has no negative exponents.",
              retry={"exponent": 1}, examples=example("power(base=0, exponent=-1)")),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from envtune.environment.hints.arguments import closest
+from envtune.environment.hints.arguments import closest, retyped, typed
 from envtune.environment.hints.hint import Domain, HintKind, NextCall, Of, Situation, Values, example, hint
 
 _CLASS = "MessageAPI"
@@ -54,9 +54,12 @@ MESSAGE = Domain(
     (
         hint("message.login.first", _DEPENDENCY,
              "send_message delete_message view_messages_sent search_messages get_message_stats",
-             r"No user is currently logged in", "Somebody has to be logged in first.",
+             "No user is currently logged in", "Somebody has to be logged in first.",
+             lambda s: None if s.api(_CLASS).get("current_user") else {},
              next=NextCall("message_login", "Log in with {call}, by the user's own id."),
              examples=(example("view_messages_sent()"), example("send_message(receiver_id='USR002', message='m')"))),
+        typed("message.login.type", "message_login", '"login_status": false', "user_id",
+              example("message_login(user_id=['USR001'])"), silent=True),
         hint("message.login.name", _DEPENDENCY, "message_login", r'"login_status": false',
              "user_id is the id of a user, not the name.", _name_for_id("user_id"), next=_ID, silent=True,
              examples=example("message_login(user_id='Alice')")),
@@ -68,20 +71,23 @@ MESSAGE = Domain(
              examples=example("get_user_id(user='alice')")),
         hint("message.user.unknown", _DEPENDENCY, "get_user_id", r"not found in the workspace",
              "Nobody in the workspace has this name.", next=_USERS, examples=example("get_user_id(user='Zed')")),
+        typed("message.receiver.type", "send_message delete_message", "not found", "receiver_id",
+              example("message_login(user_id='USR001')", "send_message(receiver_id=['USR002'], message='m')")),
         hint("message.receiver.name", _DEPENDENCY, "send_message delete_message", " not found",
              "{parameter} is the id of a user, not the name.", _name_for_id("receiver_id"), next=_ID,
              examples=(example("message_login(user_id='USR001')", "send_message(receiver_id='Bob', message='m')"),
                        example("message_login(user_id='USR001')", "delete_message(receiver_id='Bob')"))),
-        hint("message.receiver.unknown", _DEPENDENCY, "send_message", " not found", "No user has this id.",
+        hint("message.receiver.unknown", _DEPENDENCY, "send_message delete_message", " not found", "No user has this id.",
+             lambda s: None if s.argument("receiver_id") in _users(s).values() else {},
              next=(NextCall("get_user_id", "{call} gives the id for a name."), _USERS),
              examples=example("message_login(user_id='USR001')", "send_message(receiver_id='USR999', message='m')")),
         hint("message.delete.none", _DEPENDENCY, "delete_message", " not found",
-             "No message has been sent to this user, so there is none to take back.",
+             "There is no message to this user that could be taken back.",
              next=NextCall("view_messages_sent", "Call {call} to see those that there are.", {}),
              examples=example("message_login(user_id='USR001')", "delete_message(receiver_id='USR001')")),
-        hint("message.search.record", _CONSTRAINT, "search_messages", r"^Error during execution: '(list|dict|int|float)' object has no attribute 'lower'$",
+        hint("message.search.record", _CONSTRAINT, "search_messages", r"^Error during execution: '\w+' object has no attribute 'lower'$",
              "A stored message is no text, so messages cannot be searched here.",
-             lambda s: {} if isinstance(s.argument("keyword"), str) else None,
+             lambda s: None if retyped(s) else {},
              next=NextCall("view_messages_sent", "{call} shows all of them.", {}),
              examples=example("search_messages(keyword='m')", current_user="USR001", inbox=[{"USR002": ["m"]}])),
         hint("message.contact.taken", _CONSTRAINT, "add_contact", "User name ",

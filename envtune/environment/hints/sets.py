@@ -54,11 +54,12 @@ class HintSet:
 
     @functools.cached_property
     def digest(self) -> str:
-        """12 hexadecimal digits that change when a hint's words or pattern do."""
+        """12 hexadecimal digits that change when what a hint says, or when, does (but for conditions that are code)."""
         said = [
-            (hint.id, hint.text, hint.result.pattern, sorted(hint.tools or ()), [(c.tool, c.says) for c in hint.next])
+            (hint.id, hint.kind, hint.text, hint.result.pattern, sorted(hint.tools or ()), hint.silent, hint.raised,
+             sorted(hint.needs), [(call.tool, call.says, call.told, repr(call.arguments)) for call in hint.next])
             for hint in self.hints
-        ]
+        ]  # fmt: skip
         return sha256_json(said)[:12]
 
     @functools.cached_property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from envtune.environment.hints.arguments import typed
+from envtune.environment.hints.arguments import retyped, typed
 from envtune.environment.hints.hint import Domain, HintKind, NextCall, Of, Situation, Values, example, hint
 
 _CLASS = "TicketAPI"
@@ -45,7 +45,7 @@ TICKET = Domain(
     (
         hint("ticket.login.first", _DEPENDENCY, "create_ticket", r"not authenticated",
              "The user has to be logged in first.", next=_LOGIN, examples=example("create_ticket(title='t')")),
-        hint("ticket.login.first.list", _DEPENDENCY, "get_user_tickets", r"not authenticated",
+        hint("ticket.login.first.list", _DEPENDENCY, "get_user_tickets", r"^\[\{'error': 'User not authenticated",
              "The user has to be logged in first.", next=_LOGIN, silent=True, examples=example("get_user_tickets()")),
         hint("ticket.priority", _CONSTRAINT, "create_ticket", r"Invalid priority",
              "priority is a whole number from 1 to 5, and 5 is the most urgent.", _priority, retry={"priority": Of("near")},
@@ -62,8 +62,9 @@ TICKET = Domain(
         hint("ticket.id.unknown.only", _CONSTRAINT, _BY_ID, " not found",
              "There is no ticket with the id {ticket_id}.",
              examples=example("get_ticket(ticket_id=9)", ticket_queue=[{"id": 1, "status": "Open"}])),
-        hint("ticket.record", _CONSTRAINT, f"{_BY_ID} get_user_tickets", r"^Error during execution: '(id|created_by|status)'$",
-             "A stored ticket lacks a field that this tool needs, so it cannot work here.",
+        hint("ticket.record", _CONSTRAINT, f"{_BY_ID} get_user_tickets", r"^Error during execution: ('(id|created_by|status)'$|'\w+' object has no attribute 'lower')",
+             "A stored ticket lacks a field that this tool needs, or has another value there than a text, so it cannot work "
+             "here.", lambda s: None if retyped(s) else {},
              examples=(example("get_user_tickets()", current_user="ann", ticket_queue=[{"id": 1, "status": "Open"}]),
                        example("get_ticket(ticket_id=1)", ticket_queue=[{"status": "Open"}]))),
         hint("ticket.closed", _CONSTRAINT, "close_ticket", r"already closed", "It is closed: nothing is left to do.",

@@ -6,7 +6,7 @@ import re
 from types import MappingProxyType
 from typing import Any
 
-from envtune.environment.hints.arguments import typed
+from envtune.environment.hints.arguments import one_of, typed
 from envtune.environment.hints.hint import Domain, HintKind, NextCall, Of, Situation, Values, example, hint
 
 _CLASS = "TradingBot"
@@ -67,7 +67,7 @@ def _capitals(*parameters: str) -> Any:
 def _ignored(s: Situation) -> bool:
     """add_to_watchlist says nothing of a symbol that it does not know."""
     stock, listed = s.argument("stock"), s.api(_CLASS).get("watch_list") or []
-    return isinstance(stock, str) and stock not in _stocks(s) and stock not in listed
+    return stock not in listed and not (isinstance(stock, str) and stock in _stocks(s))
 
 
 def _if_ignored(match: Any) -> Any:
@@ -85,6 +85,12 @@ def _wrong_date(s: Situation) -> Values | None:
         if isinstance(value, str) and not re.fullmatch(r"\d{4}-\d{2}-\d{2}", value):
             changed[name] = "2024-01-01"
     return {"changed": changed} if changed else None
+
+
+def _unreal_date(s: Situation) -> Values | None:
+    """A day that does not exist, in the right form: not one of a stored transaction, which fails in the same words."""
+    given = [value for name in ("start_date", "end_date") if isinstance(value := s.argument(name), str)]
+    return {} if ("out of range for month" in s.text and given) or any(repr(v) in s.text for v in given) else None
 
 
 def _company_alone(s: Situation) -> Values | None:
@@ -110,11 +116,11 @@ TRADING = Domain(
     (
         hint("trading.login.first", _DEPENDENCY,
              "place_order make_transaction withdraw_funds get_account_info fund_account remove_stock_from_watchlist",
-             r"not authenticated", _LOGIN_TEXT, next=_LOGIN,
+             "not authenticated", _LOGIN_TEXT, _logged_out, next=_LOGIN,
              examples=(example("get_account_info()", authenticated=False),
                        example(_PLACE.format("AAPL", 1.0, 1), authenticated=False))),
         hint("trading.login.first.list", _DEPENDENCY, "get_watchlist get_order_history get_transaction_history",
-             r"not authenticated", _LOGIN_TEXT, next=_LOGIN, silent=True,
+             r"^\[(\{'error': '|'Error: )User not authenticated", _LOGIN_TEXT, next=_LOGIN, silent=True,
              examples=(example("get_watchlist()", authenticated=False), example("get_order_history()", authenticated=False),
                        example("get_transaction_history()", authenticated=False))),
         hint("trading.login.done", _CONSTRAINT, "trading_login", r"Already logged in",
@@ -157,16 +163,21 @@ TRADING = Domain(
         hint("trading.order.funds", _DEPENDENCY, "place_order", r"Insufficient funds",
              "The account has less than the order costs: order fewer shares, or put money in first.",
              next=(NextCall("get_account_info", "{call} shows the balance.", {}),
-                   NextCall("fund_account", "Put money in with {call}.")),
+                   NextCall("fund_account", "Where the user wants it, put money in with {call}.")),
              examples=example(_PLACE.format("AAPL", 1.0, 10_000), release="current")),
-        hint("trading.market.closed", _DEPENDENCY, "make_transaction", r"Market is closed",
-             "Money moves only while the market is open, and nobody has opened it yet.",
-             next=NextCall("get_current_time", "{call} gives the time, and update_market_status with it opens the market "
-                           "in trading hours.", {}),
-             examples=example(_money("deposit", 1.0)[0], market_status="Closed", release="paper")),
+        hint("trading.market.closed", _DEPENDENCY, "make_transaction", "Market is closed",
+             "This works only while the market is open, and it is closed.",
+             next=(NextCall("get_current_time", "{call} gives the time, and update_market_status with it opens the market in "
+                            "trading hours.", {}),
+                   NextCall("update_market_status", "{call} with a time in trading hours opens it.")),
+             examples=(example(_money("deposit", 1.0)[0], market_status="Closed", release="paper"),
+                       example(_money("deposit", 1.0)[0], market_status="Closed", release="paper",
+                               held_out="get_current_time"))),
         hint("trading.market.shut", _CONSTRAINT, "withdraw_funds", r"Market is closed",
              "Money can be taken out only while the market is open. It cannot be opened with a tool.",
              examples=example(_money("", 1.0)[1], market_status="Closed", release="current")),
+        typed("trading.account.type", "make_transaction", "Account with ID", "account_id",
+              example("make_transaction(account_id='5', xact_type='deposit', amount=1.0)", release="paper")),
         hint("trading.account.id", _DEPENDENCY, "make_transaction", r"Account with ID",
              "account_id is not that of the user's account.",
              next=NextCall("get_account_info", "Call {call} to see it.", {}),
@@ -180,12 +191,14 @@ TRADING = Domain(
              examples=(example(_money("withdrawal", 1e6)[0], release="paper"),
                        example(_money("", 1e6)[1], release="current"))),
         hint("trading.transaction", _CONSTRAINT, "make_transaction", r"Invalid transaction type",
-             "xact_type is deposit or withdrawal.", retry={"xact_type": "deposit"},
+             "xact_type is deposit or withdrawal.", one_of("xact_type", ("deposit", "withdrawal")), retry=Of("changed"),
              examples=example(_money("withdraw", 1.0)[0], release="paper")),
         hint("trading.watchlist.none", _DEPENDENCY, "remove_stock_from_watchlist", r"not found in watchlist",
              "The watchlist does not have {symbol}.",
              next=NextCall("get_watchlist", "Call {call} to see what it has; it takes symbols.", {}),
              examples=example("remove_stock_from_watchlist(symbol='AAPL')")),
+        typed("trading.watchlist.type", "add_to_watchlist", r'^\{"(symbol|watchlist)"', "stock",
+              example("add_to_watchlist(stock=5)"), silent=True),
         hint("trading.watchlist.capitals", _CONSTRAINT, "add_to_watchlist", r'^\{"(symbol|watchlist)"',
              "Nothing was put on the watchlist. Symbols are in capitals: {symbol}.", _if_ignored(_capitals("stock")),
              retry=Of("changed"), silent=True, examples=example("add_to_watchlist(stock='aapl')")),
@@ -200,7 +213,7 @@ TRADING = Domain(
              "Give the company's name alone: {known}.", _company_alone, retry={"name": Of("known")}, silent=True,
              examples=example("get_symbol_by_name(name='Apple Inc.')")),
         hint("trading.company.unknown", _CONSTRAINT, "get_symbol_by_name", r'"Stock not found"',
-             "No company is known by this name. Where the user gave the symbol itself, use that.", silent=True,
+             "No company is known by this very name. Where the user gave the symbol itself, use that.", silent=True,
              examples=example("get_symbol_by_name(name='Initech')")),
         hint("trading.sector", _CONSTRAINT, "get_available_stocks", r'^\{"stock_list": \[\]\}$',
              "No stock is listed for {sector}. The sectors are " + " and ".join(SECTORS) + ".", retry={"sector": SECTORS[0]},
@@ -222,8 +235,7 @@ TRADING = Domain(
              examples=example("get_transaction_history(start_date='June 1st')")),
         hint("trading.dates.real", _CONSTRAINT, "get_transaction_history",
              r"does not match format|unconverted data|out of range for month",
-             "start_date and end_date are days that exist, written YYYY-MM-DD.",
-             lambda s: {} if s.argument("start_date") or s.argument("end_date") else None,
+             "start_date and end_date are days that exist, written YYYY-MM-DD.", _unreal_date,
              retry={"start_date": "2024-01-01", "end_date": "2024-12-31"},
              examples=example("get_transaction_history(start_date='2024-02-31')")),
     ),

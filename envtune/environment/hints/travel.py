@@ -48,7 +48,7 @@ CITIES = (
 CURRENCIES = ("USD", "RMB", "EUR", "JPY", "GBP", "CAD", "AUD", "INR", "RUB", "BRL", "MXN")
 _CLASSES = ("economy", "business", "first")
 _FLIGHT = "get_flight_cost book_flight"
-_NO_ROUTE = r"No available route|Invalid (departure|destination) airport code"
+_NO_ROUTE = r'("error": "|^Error during execution: )(No available route|Invalid (departure|destination) airport code)'
 _WITH_TOKEN = (
     "register_credit_card get_credit_card_balance book_flight retrieve_invoice cancel_booking set_budget_limit "
     "purchase_insurance get_booking_history"
@@ -56,7 +56,7 @@ _WITH_TOKEN = (
 _LOGIN = NextCall("authenticate_travel", "Log in with {call}, whose result has the token.")
 _CARDS = NextCall("get_all_credit_cards", "Call {call} to see the registered cards and their ids.", {})
 _BALANCES = NextCall("get_all_credit_cards", "Call {call} to see what each card has.", {})
-_BOOKED = NextCall("book_flight", "The id is in the result of {call}.")
+_BOOKED = NextCall("book_flight", "The id is in the result of the {call} call that booked it.")
 _AIRPORTS = NextCall("list_all_airports", "Call {call} to see the codes.", {})
 
 
@@ -66,6 +66,12 @@ def _state(s: Situation, name: str) -> Any:
 
 def _logged_out(s: Situation) -> Values | None:
     return {} if _state(s, "token_expires_in") is None or _state(s, "access_token") is None else None
+
+
+def _last_use(s: Situation) -> Values | None:
+    """In the older release a wrong token uses up the right one (the newer one has a table of costs, the older has not)."""
+    older = "_flight_cost_lookup" not in s.api(_CLASS)
+    return {} if older and _state(s, "token_expires_in") == 1 and s.call.name != "register_credit_card" else None
 
 
 def _token_at_hand(s: Situation) -> Values | None:
@@ -190,62 +196,75 @@ TRAVEL = Domain(
     _CLASS,
     (
         hint("travel.token.none", _DEPENDENCY, _WITH_TOKEN,
-             r"Token not initialized|Invalid access token|unsupported operand type\(s\) for -=: 'NoneType'",
-             "Nobody is logged in, so no access token is valid yet.", _logged_out, next=_LOGIN,
+             r'"error": "(Token not initialized|Invalid access token)"|^Error during execution: unsupported operand type',
+             "No access token is in force yet.", _logged_out, next=_LOGIN,
              examples=(example("cancel_booking(access_token='1', booking_id='5')", access_token=None,
                                token_expires_in=None),
                        example("register_credit_card(access_token='1', card_number='4', expiration_date='01/2030', "
                                "cardholder_name='A', card_verification_number=1)", access_token=None,
                                token_expires_in=None))),
-        hint("travel.token.expired", _DEPENDENCY, _WITH_TOKEN, r"Token expired", "The access token has expired.",
+        typed("travel.token.type", _WITH_TOKEN, '"error": "Invalid access token"', "access_token",
+              example("retrieve_invoice(access_token=852763, booking_id='5')")),
+        hint("travel.token.used_up", _DEPENDENCY, _WITH_TOKEN, '"error": "Invalid access token"',
+             "This is not the access token in force, and with this failure that one has expired.", _last_use,
+             next=NextCall("authenticate_travel", "{call} gives a new one."),
+             examples=example("set_budget_limit(access_token='1', budget_limit=3.0)", token_expires_in=1, release="paper")),
+        hint("travel.token.expired", _DEPENDENCY, _WITH_TOKEN, '"error": "Token expired"', "The access token has expired.",
              next=NextCall("authenticate_travel", "{call} gives a new one."),
              examples=example("set_budget_limit(access_token='852763', budget_limit=5.0)", token_expires_in=0)),
-        hint("travel.token.wrong", _DEPENDENCY, _WITH_TOKEN, r"Invalid access token",
+        hint("travel.token.wrong", _DEPENDENCY, _WITH_TOKEN, '"error": "Invalid access token"',
              "This is not the access token in force: that is the one of the last log-in, or the one the user gave.",
              next=NextCall("authenticate_travel", "Where there is none at hand, {call} gives a new one."),
              examples=example("retrieve_invoice(access_token='1', booking_id='5')")),
-        hint("travel.card.registered", _CONSTRAINT, "register_credit_card", r"Card already registered",
+        hint("travel.card.registered", _CONSTRAINT, "register_credit_card", '"error": "Card already registered"',
              "This is the id of a card that is registered: it can be used as card_id as it is.", next=_CARDS,
              examples=example("register_credit_card(access_token='852763', card_number='11', expiration_date='01/2030', "
                               "cardholder_name='A', card_verification_number=1)")),
+        typed("travel.card.type", "book_flight purchase_insurance get_credit_card_balance",
+              r'"error": "(Credit c|C)ard not registered', "card_id",
+              example("get_credit_card_balance(access_token='852763', card_id=11)")),
         hint("travel.card.number", _CONSTRAINT, "book_flight purchase_insurance get_credit_card_balance",
-             r"ard not registered", "card_id is not the card's number but the id that it was registered under.",
+             r'"error": "(Credit c|C)ard not registered', "card_id is not the card's number but the id that it was registered under.",
              _number_for_id, next=_CARDS,
              examples=example("get_credit_card_balance(access_token='852763', card_id='4444')")),
         hint("travel.card.none", _DEPENDENCY, "book_flight purchase_insurance get_credit_card_balance",
-             r"ard not registered", "No card is registered yet.", _no_cards,
+             r'"error": "(Credit c|C)ard not registered', "No card is registered yet.", _no_cards,
              next=NextCall("register_credit_card", "Register the user's card with {call}; its result has the card_id."),
              examples=example("get_credit_card_balance(access_token='852763', card_id='4')", credit_card_list={})),
         hint("travel.card.unknown", _DEPENDENCY, "book_flight purchase_insurance get_credit_card_balance",
-             r"ard not registered", "No card is registered under {card_id}.", next=_CARDS,
+             r'"error": "(Credit c|C)ard not registered', "No card is registered under {card_id}.", next=_CARDS,
              examples=(example("get_credit_card_balance(access_token='852763', card_id='4')"), *_both(card_id="12"))),
-        hint("travel.card.balance", _CONSTRAINT, "book_flight", r"Balance not found",
+        hint("travel.card.balance", _CONSTRAINT, "book_flight", '"error": "Balance not found"',
              "Nothing is known of what this card has. Pay with another one.", next=_CARDS,
              examples=_both(credit_card_list={"11": {"card_number": "4444"}})),
-        hint("travel.card.funds", _DEPENDENCY, "book_flight", r"Insufficient funds",
-             "The card has less than the flight costs. Pay with another one.", next=_BALANCES,
+        hint("travel.card.funds", _DEPENDENCY, "book_flight", '"error": "Insufficient funds"',
+             "The card has less than this costs. Pay with another one.", next=_BALANCES,
              examples=_both(credit_card_list={"11": {"card_number": "4444", "balance": 5.0}})),
-        hint("travel.budget.balance", _CONSTRAINT, "book_flight", r"less than budget limit",
+        hint("travel.budget.balance", _CONSTRAINT, "book_flight", '"error": "Balance is less than budget limit"',
              "The card must have at least the budget limit. Pay with another card.",
              next=(NextCall("set_budget_limit", "Or, where the user wants it, lower the limit with {call}."), _BALANCES),
              examples=_both(budget_limit=10_000_000.0)),
-        hint("travel.budget.insurance", _CONSTRAINT, "purchase_insurance", r"Exceeded budget limit",
+        hint("travel.budget.insurance", _CONSTRAINT, "purchase_insurance", '"error": "Exceeded budget limit"',
              "The insurance costs more than the budget limit.",
              next=NextCall("set_budget_limit", "Where the user wants it, raise the limit with {call}."),
              examples=example("purchase_insurance(access_token='852763', insurance_type='a', booking_id='5', "
                               "insurance_cost=50.0, card_id='11')", budget_limit=10.0)),
         typed("travel.booking.type", "retrieve_invoice cancel_booking purchase_insurance contact_customer_support",
-              r"Booking not found", "booking_id", example("cancel_booking(access_token='852763', booking_id=5)")),
+              '"error": "Booking not found"', "booking_id", example("cancel_booking(access_token='852763', booking_id=5)")),
+        hint("travel.booking.missing", _CONSTRAINT, "retrieve_invoice", '"error": "Booking not found"',
+             "booking_id is needed: an invoice is looked up by it alone.",
+             lambda s: {} if s.argument("booking_id") is None else None,
+             next=(NextCall("get_booking_history", "{call} gives the ids of all bookings."), _BOOKED),
+             examples=example("retrieve_invoice(access_token='852763', insurance_id='6')")),
         hint("travel.booking.unknown", _DEPENDENCY, "retrieve_invoice cancel_booking purchase_insurance",
-             r"Booking not found",
+             '"error": "Booking not found"',
              "There is no booking with this id: booking_id is the one that was given when the flight was booked.",
              _token_at_hand,
              next=(NextCall("get_booking_history", "{call} gives the ids of all bookings.",
                             {"access_token": Of("access_token")}), _BOOKED),
-             examples=(example("cancel_booking(access_token='852763', booking_id='6')"),
-                       example("retrieve_invoice(access_token='852763', insurance_id='6')"))),
+             examples=example("cancel_booking(access_token='852763', booking_id='6')")),
         hint("travel.booking.unknown.support", _DEPENDENCY,
-             "retrieve_invoice cancel_booking purchase_insurance contact_customer_support", r"Booking not found",
+             "retrieve_invoice cancel_booking purchase_insurance contact_customer_support", '"error": "Booking not found"',
              "There is no booking with this id: booking_id is the one that was given when the flight was booked.",
              next=(NextCall("get_booking_history", "{call} gives the ids of all bookings."), _BOOKED),
              examples=example("contact_customer_support(booking_id='6', message='m')")),
@@ -258,9 +277,8 @@ TRAVEL = Domain(
              "The record of this booking is incomplete, so this cannot be done with it.",
              _broken_record(*_BOOKING), examples=example("retrieve_invoice(access_token='852763', booking_id='5')",
                                                          booking_record={"5": {"card_id": "11"}})),
-        hint("travel.card.record", _CONSTRAINT, "cancel_booking purchase_insurance get_credit_card_balance",
-             r"^Error during execution: 'balance'$", "Nothing is known of what this card has. Use another one.",
-             next=_CARDS,
+        hint("travel.card.record", _CONSTRAINT, "purchase_insurance get_credit_card_balance cancel_booking",
+             r"^Error during execution: 'balance'$", "Nothing is known of what this card has.", next=_CARDS,
              examples=example("get_credit_card_balance(access_token='852763', card_id='11')",
                               credit_card_list={"11": {"card_number": "4444"}})),
         hint("travel.airport.city", _DEPENDENCY, _FLIGHT, _NO_ROUTE,
@@ -277,11 +295,10 @@ TRAVEL = Domain(
              "Both codes are right, but nothing flies from {travel_from} to {travel_to}. Not every pair has a flight.",
              next=_AIRPORTS, authors=(45,),
              examples=(_cost(travel_from="LHR", travel_to="SFO"), _flight("current", travel_to="HKG"))),
-        hint("travel.class", _CONSTRAINT, _FLIGHT, r"Invalid travel class",
-             "travel_class is economy, business or first, in small letters.", one_of("travel_class", _CLASSES),
-             retry={"travel_class": Of("legal")},
+        hint("travel.class", _CONSTRAINT, _FLIGHT, r'("error": "|^Error during execution: )Invalid travel class',
+             "travel_class is economy, business or first, in small letters.", one_of("travel_class", _CLASSES, "economy"), retry=Of("changed"),
              examples=(_cost(travel_class="Business"), _flight("current", travel_class="coach"))),
-        hint("travel.date", _CONSTRAINT, "book_flight", r"Invalid date format",
+        hint("travel.date", _CONSTRAINT, "book_flight", '"error": "Invalid date format',
              "travel_date is a day that exists, written YYYY-MM-DD.", retry={"travel_date": "2026-01-02"},
              examples=_flight("current", travel_date="January 2nd")),
         hint("travel.currency.same", _CONSTRAINT, "compute_exchange_rate", r"No available exchange rate",
@@ -296,7 +313,7 @@ TRAVEL = Domain(
              retry={"target_currency": "USD"}, authors=(46,),
              examples=example("compute_exchange_rate(base_currency='EUR', target_currency='JPY', value=1.0)")),
         hint("travel.traveler.logged_out", _DEPENDENCY, "verify_traveler_information", r"for another user",
-             "Nobody is logged in yet, and only the user who is can be verified.",
+             "No user's name is known yet, and only the user who is logged in can be verified.",
              lambda s: {} if _user(s) is None else None, next=NextCall("authenticate_travel", "Log in with {call} first."),
              silent=True,
              examples=example("verify_traveler_information(first_name='A', last_name='B', date_of_birth='1990-01-02', "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from envtune.environment.hints.arguments import typed
+from envtune.environment.hints.arguments import retyped, typed
 from envtune.environment.hints.hint import Domain, HintKind, NextCall, Situation, Values, example, hint
 
 _CLASS = "TwitterAPI"
@@ -53,6 +53,13 @@ TWITTER = Domain(
         hint("twitter.follow.done", _CONSTRAINT, "follow_user", r'"follow_status": false',
              "The user follows {username_to_follow} already: nothing is left to do.", next=_FOLLOWING, silent=True,
              examples=example("follow_user(username_to_follow='bob')", authenticated=True)),
+        typed("twitter.unfollow.type", "unfollow_user", '"unfollow_status": false', "username_to_unfollow",
+              example("unfollow_user(username_to_unfollow=['bob'])", authenticated=True), silent=True),
+        hint("twitter.record", _CONSTRAINT, "search_tweets mention get_user_tweets",
+             r"^Error during execution: ('\w+' object has no attribute '(lower|extend)'|.*is not iterable$|'\w+'$)",
+             "A stored tweet holds something that this tool cannot work with, so it does not work here.",
+             lambda s: None if retyped(s) else {},
+             examples=example("post_tweet(content=5)", "search_tweets(keyword='c')", authenticated=True)),
         hint("twitter.unfollow.none", _CONSTRAINT, "unfollow_user", r'"unfollow_status": false',
              "The user does not follow {username_to_unfollow}. Names are exact, letter case included.", next=_FOLLOWING,
              silent=True, examples=example("unfollow_user(username_to_unfollow='Bob')", authenticated=True)),

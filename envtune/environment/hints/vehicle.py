@@ -6,8 +6,8 @@ import re
 from types import MappingProxyType
 from typing import Any
 
-from envtune.environment.hints.arguments import one_of
-from envtune.environment.hints.hint import Domain, HintKind, NextCall, Of, Situation, Values, example, hint
+from envtune.environment.hints.arguments import one_of, typed
+from envtune.environment.hints.hint import Domain, HintKind, NextCall, Of, Said, Situation, Values, example, hint
 
 _CLASS = "VehicleControlAPI"
 _CONSTRAINT, _DEPENDENCY = HintKind.CONSTRAINT, HintKind.DEPENDENCY
@@ -42,6 +42,15 @@ def _brake_free(s: Situation) -> Values | None:
     return None if pressed else {}
 
 
+def _can_start(s: Situation) -> Values | None:
+    return {} if _open_doors(s) is None and _brake_free(s) is None else None
+
+
+def _too_far(s: Situation) -> Values | None:
+    distance = s.argument("distance")
+    return {} if isinstance(distance, (int, float)) and distance > 1000 else None  # 50 gallons, 20 miles a gallon
+
+
 def _room(s: Situation) -> Values | None:
     level = s.api(_CLASS).get("fuelLevel")
     return {"room": max(0.0, 50.0 - level)} if isinstance(level, (int, float)) else {"room": 0.0}
@@ -55,15 +64,27 @@ def _speed(s: Situation) -> Values | None:
 
 def _doors(s: Situation) -> Values | None:
     doors = s.argument("door")
-    return None if isinstance(doors, (list, tuple)) and all(door in DOORS for door in doors) else {"legal": list(DOORS)}
+    listed = list(doors) if isinstance(doors, (list, tuple)) else [doors]
+    if isinstance(doors, (list, tuple)) and all(door in DOORS for door in doors):
+        return None
+    legal = [door for door in listed if door in DOORS]
+    return {"changed": {"door": legal} if legal else None}
 
 
 def _city(s: Situation) -> Values | None:
-    """A city where a zip code is needed."""
+    """A city that is known where a zip code is needed."""
     for name in ("cityA", "cityB"):
         value = s.argument(name)
-        if isinstance(value, str) and not re.fullmatch(r"\s*\d+\s*", value):
-            return {"parameter": name, "value": value, "city": _known(value) or value}
+        if isinstance(value, str) and (city := _known(value)) is not None:
+            return {"parameter": Said(name), "city": city}
+    return None
+
+
+def _no_code(s: Situation) -> Values | None:
+    for name in ("cityA", "cityB"):
+        value = s.argument(name)
+        if not (isinstance(value, str) and re.fullmatch(r"\d{5}", value)):
+            return {"parameter": Said(name)}
     return None
 
 
@@ -107,8 +128,7 @@ VEHICLE = Domain(
              examples=example("startEngine(ignitionMode='START')", doorStatus=_locked(),
                               brakePedalStatus="pressed", brakePedalForce=1000.0, fuelLevel=-1.0)),
         hint("vehicle.engine.mode", _CONSTRAINT, "startEngine", r"Invalid ignition mode",
-             "ignitionMode is START or STOP, in capitals.", one_of("ignitionMode", ("START", "STOP")),
-             retry={"ignitionMode": "START"},
+             "ignitionMode is START or STOP, in capitals.", one_of("ignitionMode", ("START", "STOP")), retry=Of("changed"),
              examples=example("startEngine(ignitionMode='start')", doorStatus=_locked(),
                               brakePedalStatus="pressed", brakePedalForce=1000.0)),
         hint("vehicle.fuel.negative", _CONSTRAINT, "fillFuelTank", r"cannot be negative",
@@ -120,15 +140,17 @@ VEHICLE = Domain(
         hint("vehicle.fuel.level", _CONSTRAINT, "fillFuelTank", r"Min fuel level",
              "That would leave less than nothing in the tank. Put in more.", retry={"fuelAmount": 10.0},
              examples=example("fillFuelTank(fuelAmount=1.0)", fuelLevel=-5.0)),
+        hint("vehicle.drive.far", _CONSTRAINT, "estimate_drive_feasibility_by_mileage", '"canDrive": false',
+             "Even a full tank of 50 gallons is not enough for this distance.", _too_far, silent=True,
+             examples=example("estimate_drive_feasibility_by_mileage(distance=9999.0)")),
         hint("vehicle.drive", _DEPENDENCY, "estimate_drive_feasibility_by_mileage", r'"canDrive": false',
              "The fuel in the tank is not enough for this distance.",
              next=(NextCall("fillFuelTank", "Where the user wants to go there, fill up with {call}."), _FUEL), silent=True,
-             examples=example("estimate_drive_feasibility_by_mileage(distance=9999.0)")),
-        hint("vehicle.doors", _CONSTRAINT, "lockDoors", r"^Error during execution: '",
-             "door is a list of any of: driver, passenger, rear_left, rear_right.", _doors,
-             retry={"door": Of("legal")},
+             examples=example("estimate_drive_feasibility_by_mileage(distance=500.0)")),
+        hint("vehicle.doors", _CONSTRAINT, "lockDoors", r"^Error during execution: ['\"]",
+             "door is a list of any of: driver, passenger, rear_left, rear_right.", _doors, retry=Of("changed"),
              examples=(example("lockDoors(unlock=False, door=['front'])"), example("lockDoors(unlock=True, door='driver')"))),
-        hint("vehicle.doors.car", _CONSTRAINT, "lockDoors", r"^Error during execution: '",
+        hint("vehicle.doors.car", _CONSTRAINT, "lockDoors", r"^Error during execution: ['\"]",
              "This car does not have all of these doors.",
              next=NextCall("displayCarStatus", "{call} shows the ones that it has.", {"option": "doors"}),
              examples=example("lockDoors(unlock=False, door=['rear_left'])", doorStatus={"driver": "locked"})),
@@ -140,17 +162,21 @@ VEHICLE = Domain(
              next=NextCall("get_outside_temperature_from_google", "Call {call} instead.", {}), authors=(47,),
              examples=example("get_outside_temperature_from_weather_com()")),
         hint("vehicle.headlights", _CONSTRAINT, "setHeadlights", r"Invalid headlight mode", "mode is on, off or auto.",
-             one_of("mode", ("on", "off", "auto")), retry={"mode": Of("legal")},
+             one_of("mode", ("on", "off", "auto")), retry=Of("changed"),
              examples=example("setHeadlights(mode='high')")),
         hint("vehicle.status.option", _CONSTRAINT, "displayCarStatus", r"Invalid option",
-             "option is one of: " + ", ".join(OPTIONS) + ".", one_of("option", OPTIONS), retry={"option": Of("legal")},
+             "option is one of: " + ", ".join(OPTIONS) + ".", one_of("option", OPTIONS, "fuel"), retry=Of("changed"),
              examples=(example("displayCarStatus(option='brakePadle')"), example("displayCarStatus(option='tires')"))),
         hint("vehicle.parking_brake", _CONSTRAINT, "activateParkingBrake", r"Invalid mode", "mode is engage or release.",
-             one_of("mode", ("engage", "release")), retry={"mode": Of("legal")},
+             one_of("mode", ("engage", "release")), retry=Of("changed"),
              examples=example("activateParkingBrake(mode='engaged')")),
         hint("vehicle.pedal", _CONSTRAINT, "pressBrakePedal", r"Pedal position must be",
              "pedalPosition is a share from 0 (not pressed) to 1 (fully pressed).", retry={"pedalPosition": 1},
              examples=example("pressBrakePedal(pedalPosition=100)")),
+        hint("vehicle.cruise.off", _CONSTRAINT, "setCruiseControl", "Start the engine",
+             "The engine is off, and so is the cruise control: there is nothing to switch off.",
+             lambda s: {} if s.argument("activate") is False else None,
+             examples=example("setCruiseControl(speed=0, activate=False, distanceToNextVehicle=100)")),
         hint("vehicle.cruise.doors", _DEPENDENCY, "setCruiseControl", r"Start the engine",
              "The engine must be running first, and before that all doors must be locked.", _open_doors,
              next=NextCall("lockDoors", "Lock the open ones with {call}.", {"unlock": False, "door": Of("doors")}),
@@ -159,7 +185,7 @@ VEHICLE = Domain(
              "The engine must be running first, and before that the brake pedal must be pressed.", _brake_free, next=_BRAKE,
              examples=example("setCruiseControl(speed=60, activate=True, distanceToNextVehicle=100)", doorStatus=_locked())),
         hint("vehicle.cruise.engine", _DEPENDENCY, "setCruiseControl", r"Start the engine",
-             "The engine must be running first.",
+             "The engine must be running first.", _can_start,
              next=NextCall("startEngine", "Start it with {call}.", {"ignitionMode": "START"}),
              examples=example("setCruiseControl(speed=60, activate=True, distanceToNextVehicle=100)", doorStatus=_locked(),
                               brakePedalStatus="pressed", brakePedalForce=1000.0)),
@@ -167,10 +193,16 @@ VEHICLE = Domain(
              "speed is from 0 to 120, and a multiple of 5.", _speed, retry={"speed": Of("near")},
              examples=example("setCruiseControl(speed=63, activate=True, distanceToNextVehicle=100)",
                               engineState="running")),
+        typed("vehicle.distance.type", "estimate_distance", "distance not found", "cityA cityB",
+              example("estimate_distance(cityA=83214, cityB=74532)")),
         hint("vehicle.distance.city", _DEPENDENCY, "estimate_distance", r"distance not found",
              "{parameter} is a zip code, not the name of a city.", _city,
              next=NextCall("get_zipcode_based_on_city", "Get it with {call}.", {"city": Of("city")}), authors=(48,),
              examples=example("estimate_distance(cityA='Rivermist', cityB='74532')")),
+        hint("vehicle.distance.code", _CONSTRAINT, "estimate_distance", "distance not found",
+             "{parameter} is a zip code of five digits.", _no_code,
+             next=NextCall("get_zipcode_based_on_city", "{call} gives those of the cities that are known."), authors=(48,),
+             examples=example("estimate_distance(cityA='Berlin', cityB='74532')")),
         hint("vehicle.distance.pair", _DEPENDENCY, "estimate_distance", r"distance not found",
              "No distance is known between these two zip codes. Check that they are those of the two cities.",
              next=NextCall("get_zipcode_based_on_city", "{call} gives the zip code of a city."), authors=(48,),
