@@ -41,12 +41,23 @@ class HintKind(StrEnum):
 
 @dataclass(frozen=True, eq=False)
 class Offer:
-    """The tools on offer in a turn. docs: name -> its doc; parameters: name -> the parameters that it takes (BFCL's docs
+    """The tools on offer in a turn; equal where they are the same tools, of one release. docs: name -> its doc; parameters: name -> the parameters that it takes (BFCL's docs
     are wrong about one); hidden: names of all other tools of the release, which no hint may name."""
 
     docs: Mapping[str, Mapping[str, Any]]
     parameters: Mapping[str, tuple[str, ...]]
     hidden: frozenset[str]
+
+    @functools.cached_property
+    def _key(self) -> tuple[int, frozenset[str], frozenset[str]]:
+        names = frozenset(self.docs)
+        return hash((names, self.hidden)), names, self.hidden
+
+    def __hash__(self) -> int:
+        return self._key[0]
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, Offer) and self._key == other._key)
 
     def names_hidden(self, text: str) -> bool:
         """Whether a tool that is not on offer is a word of the text."""
@@ -247,22 +258,34 @@ class Given:
         return _retried(self.hint, self.situation, self.values)
 
 
-def write(hint: Hint, situation: Situation) -> Given | None:
-    """The hint's words in this situation, or None when its condition does not hold or it could not be said without
-    naming a tool that is not on offer. `hint.result` has been found in the result."""
-    offer = situation.offer
-    if (hint.needs and not hint.needs <= offer.docs.keys()) or not hint.words[0].isdisjoint(offer.hidden):
-        return None
+def sayable(hint: Hint, offer: Offer) -> bool:
+    """Whether the hint can be said without naming a tool that is not on offer, and what it tells could be seen there."""
+    return hint.needs <= offer.docs.keys() and hint.words[0].isdisjoint(offer.hidden)
+
+
+def next_call(hint: Hint, offer: Offer) -> int | None:
+    """Which of the hint's next calls is said: the first whose tools are all on offer."""
+    places = enumerate(zip(hint.next, hint.words[1:], strict=True))
+    return next((i for i, (call, words) in places if call.tool in offer.docs and words.isdisjoint(offer.hidden)), None)
+
+
+def write(hint: Hint, place: int | None, situation: Situation) -> Given | None:
+    """The hint's words in this situation, None when its condition does not hold. It is `sayable`, `hint.result` has been
+    found in the result, and place is its `next_call`."""
     matched = hint.match(situation)
     if matched is None:
         return None
+    offer = situation.offer
     values = {**situation.call.arguments, **matched}
     text = _filled(hint.text, hint.fields[0], values, offer)
-    for following, fields, words in zip(hint.next, hint.fields[1:], hint.words[1:], strict=True):
-        if following.tool in offer.docs and words.isdisjoint(offer.hidden):
-            said = _filled(following.says, fields, {**values, "call": Said(_written(following, values, offer))}, offer)
-            return Given(hint, f"{text} {said}", situation, values, following)
-    return Given(hint, text, situation, values, None)
+    if place is None:
+        return Given(hint, text, situation, values, None)
+    following, fields = hint.next[place], hint.fields[place + 1]
+    if "call" in fields:
+        said = _filled(following.says, fields, {**values, "call": Said(_written(following, values, offer))}, offer)
+    else:
+        said = _filled(following.says, fields, values, offer)
+    return Given(hint, f"{text} {said}", situation, values, following)
 
 
 def _written(following: NextCall, values: Values, offer: Offer) -> str:

@@ -21,7 +21,7 @@ from envtune.environment.executor import ERROR_PREFIX
 from envtune.environment.hints import calls
 from envtune.environment.hints.authors import AUTHORS_FILE_SYSTEM, AUTHORS_TRAVEL, AUTHORS_VEHICLE
 from envtune.environment.hints.file_system import FILE_SYSTEM
-from envtune.environment.hints.hint import Domain, Given, Hint, Situation, write
+from envtune.environment.hints.hint import Domain, Given, Hint, Offer, Situation, next_call, sayable, write
 from envtune.environment.hints.math import MATH
 from envtune.environment.hints.message import MESSAGE
 from envtune.environment.hints.replies import REPLIES, REPLY
@@ -42,6 +42,7 @@ _FULL: tuple[Hint, ...] = (
 _AUTHORS: tuple[Hint, ...] = tuple(hint for domain in AUTHORS for hint in domain.hints)
 _ALL = _AUTHORS + _FULL
 # the paper's names of the two environments
+_ANOTHER = "no tool"  # stands for any name that is none
 _ALIASES: Mapping[str, str] = MappingProxyType({"standard": "none", "augmented": "full"})
 
 
@@ -63,24 +64,6 @@ class HintSet:
         return sha256_json(said)[:12]
 
     @functools.cached_property
-    def _index(self) -> Mapping[tuple[str | None, bool, bool], tuple[Hint, ...]]:
-        """(tool, whether the result is an error, whether an exception) -> its hints; under None those for tools that no
-        hint names."""
-        tools = {name for hint in self.hints for name in hint.tools or ()}
-        return {
-            (tool, error, raised): tuple(
-                hint
-                for hint in self.hints
-                if hint.silent is not error
-                and hint.raised in (None, raised)
-                and (tool in hint.tools if hint.tools is not None else tool != REPLY)
-            )
-            for tool in (*tools, None)
-            for error in (False, True)
-            for raised in (False, True)
-        }
-
-    @functools.cached_property
     def silent(self) -> frozenset[str]:
         """Tools with hints on results that are no errors."""
         return frozenset(tool for hint in self.hints if hint.silent for tool in hint.tools or ())
@@ -88,17 +71,30 @@ class HintSet:
     def give(self, situation: Situation, error: bool) -> Given | None:
         """The first hint that applies, None for none. error: whether the standard result is one; where it is none, only
         the hints on results apply that say a failure without being an error."""
-        kind = error, situation.text.startswith(ERROR_PREFIX)
-        hints = self._index.get((situation.call.name, *kind))
-        if hints is None:
-            hints = self._index[None, *kind]
-        text = situation.text
-        for hint in hints:
+        text, offer, tool = situation.text, situation.offer, situation.call.name
+        if tool not in offer.docs and tool not in offer.hidden and tool != REPLY:
+            tool = _ANOTHER  # whatever a model makes up must not be remembered
+        rows = _rows(self, offer, tool, error, text.startswith(ERROR_PREFIX))
+        for hint, place in rows:
             if hint.result.search(text) if hint.literal is None else hint.literal in text:
-                given = write(hint, situation)
+                given = write(hint, place, situation)
                 if given is not None:
                     return given
         return None
+
+
+@functools.lru_cache(maxsize=16_384)  # some hundred offers, the tools of each
+def _rows(hints: HintSet, offer: Offer, tool: str, error: bool, raised: bool) -> tuple[tuple[Hint, int | None], ...]:
+    """The hints that can be given on a result of the tool, each with which of its next calls is said. error: the result
+    is one; raised: an exception."""
+    return tuple(
+        (hint, next_call(hint, offer))
+        for hint in hints.hints
+        if hint.silent is not error
+        and hint.raised in (None, raised)
+        and (tool in hint.tools if hint.tools is not None else tool != REPLY)
+        and sayable(hint, offer)
+    )
 
 
 NONE = HintSet("none", ())
