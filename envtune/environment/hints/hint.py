@@ -22,7 +22,6 @@ from envtune.environment.reply import ToolCall
 from envtune.tasks import Task
 
 _WORD = re.compile(r"\w+")
-_SPECIAL = re.compile(r"[.^$*+?{}\[\]|()\\]")  # of these a pattern that is plain text has none
 _SHOWN = 60  # characters of a value that a hint repeats
 _NOT_SHOWN = "that value"
 _JSON = json.JSONEncoder(ensure_ascii=False).encode
@@ -70,7 +69,15 @@ def offer_in(task: Task, turn: int) -> Offer:
     tools = load_api_classes(task.release).methods.values()
     parameters = {name: names for methods in tools for name, names in methods.items()}
     docs = {str(doc["name"]): doc for doc in task.tools_on_offer(turn)}
-    return Offer(docs, {name: parameters[name] for name in docs}, frozenset(parameters) - frozenset(docs))
+    return _one_of_equals(
+        Offer(docs, {name: parameters[name] for name in docs}, frozenset(parameters) - frozenset(docs))
+    )
+
+
+@functools.lru_cache(maxsize=4096)
+def _one_of_equals(offer: Offer) -> Offer:
+    """The first offer that was equal to this one: what is worked out for an offer is worked out once."""
+    return offer
 
 
 @dataclass(slots=True, eq=False)  # not frozen: one is made for each failing call, and freezing doubles what it costs
@@ -173,9 +180,14 @@ class Hint:
     examples: tuple[Example, ...] = ()
 
     @functools.cached_property
-    def literal(self) -> str | None:
-        """The pattern where it is plain text, which is quicker to look for; else None."""
-        return None if _SPECIAL.search(self.result.pattern) else self.result.pattern
+    def literal(self) -> str:
+        """Plain text that is in whatever the pattern fits: looking for it first is quicker by far."""
+        return _beginning(self.result.pattern)
+
+    @functools.cached_property
+    def is_literal(self) -> bool:
+        """Whether the pattern is nothing but that text."""
+        return self.literal == self.result.pattern
 
     @functools.cached_property
     def fields(self) -> tuple[tuple[str, ...], ...]:
@@ -188,6 +200,19 @@ class Hint:
         """Their words, values aside: among them the tools that they name."""
         parsed = (Formatter().parse(text) for text in (self.text, *(call.says for call in self.next)))
         return tuple(frozenset(_WORD.findall(" ".join(text for text, *_ in parts))) for parts in parsed)
+
+
+def _beginning(pattern: str) -> str:
+    """The plain text that a pattern begins with; "" where it has alternatives."""
+    depth = found = 0
+    for place, char in enumerate(pattern):
+        escaped = place > 0 and pattern[place - 1] == "\\"
+        depth += 0 if escaped else (char == "(") - (char == ")")
+        found |= char == "|" and depth == 0
+    plain = re.match(r"\^?((?:[^.^$*+?{}\[\]|()\\]|\\[^\w])*)", pattern)
+    text = "" if found or plain is None else re.sub(r"\\(.)", r"\1", plain.group(1))
+    follows = pattern[plain.end() : plain.end() + 1] if plain else ""
+    return text[:-1] if follows and follows in "*?{" else text
 
 
 def hint(

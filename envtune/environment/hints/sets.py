@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import difflib
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from types import MappingProxyType
@@ -46,6 +46,10 @@ _ANOTHER = "no tool"  # stands for any name that is none
 _ALIASES: Mapping[str, str] = MappingProxyType({"standard": "none", "augmented": "full"})
 
 
+# what is looked for in a result: plain text, then a pattern if there is more to it; the hint, and its `next_call`
+_Row = tuple[str, Callable[[str], object] | None, Hint, int | None]
+
+
 @dataclass(frozen=True, eq=False)
 class HintSet:
     """Hints in the order in which they are tried. name: as records have it; `hint_set` takes it."""
@@ -75,8 +79,8 @@ class HintSet:
         if tool not in offer.docs and tool not in offer.hidden and tool != REPLY:
             tool = _ANOTHER  # whatever a model makes up must not be remembered
         rows = _rows(self, offer, tool, error, text.startswith(ERROR_PREFIX))
-        for hint, place in rows:
-            if hint.result.search(text) if hint.literal is None else hint.literal in text:
+        for literal, search, hint, place in rows:
+            if literal in text and (search is None or search(text)):
                 given = write(hint, place, situation)
                 if given is not None:
                     return given
@@ -84,11 +88,10 @@ class HintSet:
 
 
 @functools.lru_cache(maxsize=16_384)  # some hundred offers, the tools of each
-def _rows(hints: HintSet, offer: Offer, tool: str, error: bool, raised: bool) -> tuple[tuple[Hint, int | None], ...]:
-    """The hints that can be given on a result of the tool, each with which of its next calls is said. error: the result
-    is one; raised: an exception."""
+def _rows(hints: HintSet, offer: Offer, tool: str, error: bool, raised: bool) -> tuple[_Row, ...]:
+    """The hints that can be given on a result of the tool. error: the result is one; raised: an exception."""
     return tuple(
-        (hint, next_call(hint, offer))
+        (hint.literal, None if hint.is_literal else hint.result.search, hint, next_call(hint, offer))
         for hint in hints.hints
         if hint.silent is not error
         and hint.raised in (None, raised)
