@@ -138,17 +138,6 @@ def _plain(name: str) -> str:
     return re.sub(r"[\W_]+", "", name).lower()
 
 
-def text_of(*names: str) -> Callable[[Situation], Values | None]:
-    """A condition: the first of the arguments that is a text, as `name`; None when none is."""
-
-    def match(situation: Situation) -> Values | None:
-        found = (situation.argument(name) for name in names)
-        value = next((value for value in found if isinstance(value, str)), None)
-        return None if value is None else {"name": value}
-
-    return match
-
-
 def one_of(parameter: str, values: Iterable[str], default: str | None = None) -> Callable[[Situation], Values | None]:
     """A condition: the argument is none of the accepted values. `changed`: the closest of them, else the default where a
     wrong guess does no harm, else none."""

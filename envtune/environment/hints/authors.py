@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from envtune.environment.hints.file_system import FILE_SYSTEM
-from envtune.environment.hints.hint import Domain, Example, Hint, HintKind, NextCall, Situation, Values, example
+from envtune.environment.hints.hint import Domain, Example, Hint, HintKind, NextCall, Situation, Values, always, example
 from envtune.environment.hints.paths import entry
 from envtune.environment.hints.travel import AIRPORTS, CURRENCIES
 
@@ -26,10 +26,6 @@ _TO_PATH = r"path (not allowed )?in destination|no path allowed"
 _ILLEGAL = 'A name must have none of | / \\ ? % * : " > <'
 _NO_PATH = "Paths are not accepted here: give a name in the current directory."
 _PLAIN = "Paths are not accepted here: give a plain name for the current directory."
-
-
-def _always(_: Situation) -> Values | None:
-    return {}
 
 
 def _slash(*parameters: str) -> Match:
@@ -66,7 +62,7 @@ def _row(
     tool: str,
     result: str,
     text: str,
-    match: Match = _always,
+    match: Match = always,
     *,
     examples: Example | tuple[Example, ...],
     kind: HintKind = _CONSTRAINT,

@@ -49,7 +49,7 @@ def _lookups() -> tuple[Hint, ...]:
     """A name that is not in the current directory, for all tools that take one: the specific before the general."""
     return (
         hint("fs.cd.parent", _DEPENDENCY, "cd", _ABSENT_CD, "That is the directory above this one.", directory_above,
-             next=_ABOVE, retry={"folder": ".."}, authors=(2,),
+             next=_ABOVE, authors=(2,),
              examples=(example("cd(folder='docs')", "cd(folder='home')"),
                        example("cd(folder='docs')", "cd(folder='../')", release="paper"))),
         hint("fs.cd.top", _CONSTRAINT, "cd", _ABSENT_CD, "This is the top directory: nothing is above it.", nothing_above,
@@ -62,7 +62,7 @@ def _lookups() -> tuple[Hint, ...]:
              examples=(example("cat(file_name='./notes.txt')"), example("rm(file_name='/notes.txt')"),
                        example("tail(file_name='home/notes.txt')"))),
         hint("fs.cd.path", _CONSTRAINT, "cd", _ABSENT_CD, "Change one directory at a time.", path_through(),
-             next=NextCall("cd", "Begin with {call}.", {"folder": Of("first")}), retry={"folder": Of("first")},
+             next=NextCall("cd", "Begin with {call}.", {"folder": Of("first")}),
              authors=(3,), examples=(example("cd(folder='docs/none')"), example("cd(folder='docs')", "cd(folder='../empty')"))),
         hint("fs.cd.path.unknown", _CONSTRAINT, "cd", _ABSENT_CD,
              "Give the name of one directory that is in the current one, or go up first.", any_path(), next=_LS,

@@ -146,7 +146,8 @@ def example(*calls: str, release: str | None = None, held_out: str = "", fixed: 
     return Example(calls, state, release, tuple(held_out.split()), fixed)
 
 
-def _always(_: Situation) -> Values:
+def always(_: Situation) -> Values:
+    """The condition that holds in every situation."""
     return _EMPTY
 
 
@@ -170,7 +171,7 @@ class Hint:
     tools: frozenset[str] | None
     result: re.Pattern[str]
     text: str
-    match: Callable[[Situation], Values | None] = _always
+    match: Callable[[Situation], Values | None] = always
     next: tuple[NextCall, ...] = ()
     retry: Mapping[str, Any] | Of | None = None
     silent: bool = False
@@ -221,7 +222,7 @@ def hint(
     tools: str | None,
     result: str,
     text: str,
-    match: Callable[[Situation], Values | None] = _always,
+    match: Callable[[Situation], Values | None] = always,
     *,
     next: NextCall | tuple[NextCall, ...] = (),
     retry: Mapping[str, Any] | Of | None = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from envtune.environment.hints.hint import Domain, Hint, HintKind, Situation, Values, example
+from envtune.environment.hints.hint import Domain, Hint, HintKind, Situation, Values, always, example
 from envtune.environment.reply import ToolCall, render_reply
 
 REPLY = ""  # stands for the reply itself where other hints have a tool's name
@@ -82,7 +82,7 @@ def _row(
     id: str,
     complaint: str,
     text: str,
-    match: Match = lambda _: {},
+    match: Match = always,
     *,
     broken: str,
     fixed: str = _FIXED,
