@@ -4,7 +4,8 @@
 #   make reproduce PROFILE=gpu DRY_RUN=1 check the GPU run's configuration here, without a GPU
 #   make train PROFILE=cpu               one step alone; each goes on where it stopped
 #
-# Variables: PROFILE (cpu, gpu), DRY_RUN (1), PYTHON (an interpreter of 3.11 or 3.12), PYTEST_ARGS.
+# Variables: PROFILE (a file in reproduce/), ARM (full, or an ablation), SEED, NNODES (of the Ray cluster at RAY_ADDRESS),
+# DRY_RUN (1), PYTHON (an interpreter of 3.11 or 3.12), PYTEST_ARGS; for the ablations ARM and SEEDS.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -20,8 +21,24 @@ unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
 ifndef PROFILE
 PROFILE := $(shell nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
 endif
-ifeq ($(filter cpu gpu,$(PROFILE)),)
-$(error PROFILE=$(PROFILE) is neither cpu nor gpu)
+says = $(shell sed -n 's/^$(2): *//p' reproduce/$(1).yaml 2>/dev/null)
+ifeq ($(call says,$(PROFILE),name),)
+$(error PROFILE=$(PROFILE) is no profile; there are: $(patsubst reproduce/%.yaml,%,$(shell grep -l '^name:' reproduce/*.yaml)))
+endif
+# What a profile extends in the end, cpu or gpu, decides which environment it needs.
+root = $(if $(call says,$(1),extends),$(call root,$(call says,$(1),extends)),$(1))
+PLATFORM := $(call root,$(PROFILE))
+ifeq ($(filter cpu gpu,$(PLATFORM)),)
+$(error PROFILE=$(PROFILE) must extend cpu or gpu, which says what environment it needs)
+endif
+# One run: a profile, an arm of the curriculum and a seed.
+RUN := --profile $(PROFILE) $(if $(ARM),--arm $(ARM)) $(if $(SEED),--seed $(SEED))
+SEEDS ?= 42 43 44
+comma := ,
+space := $(subst ,, )
+export NNODES
+ifeq ($(strip $(NNODES)),)
+unexport NNODES
 endif
 DRY_RUN ?= 0
 ifeq ($(filter 0 1,$(DRY_RUN)),)
@@ -39,7 +56,7 @@ GPU_READY := .venv-gpu/.setup-$(call key,$(GPU_LOCKS))
 ADAPTERS := verifiers openenv
 ADAPTERS_READY := $(foreach name,$(ADAPTERS),.venv-$(name)/.setup-$(call key,requirements-$(name).txt))
 
-ifeq ($(PROFILE)-$(DRY_RUN),gpu-0)
+ifeq ($(PLATFORM)-$(DRY_RUN),gpu-0)
 READY := $(GPU_READY)
 BIN := .venv-gpu/bin
 else
@@ -63,7 +80,7 @@ endif
 .PHONY: reproduce
 reproduce: $(WHOLE_JOB) ## set up, then data, train, evaluate, tables and a summary (DRY_RUN=1: only check that it would)
 ifeq ($(DRY_RUN),0)
-	@$(ENVTUNE) summary --profile $(PROFILE)
+	@$(ENVTUNE) summary $(RUN)
 endif
 
 ##@ Its steps, each alone; a finished part is not repeated
@@ -74,25 +91,39 @@ setup: $(READY) ## make the environment with the locked packages (.venv, or .ven
 
 data: setup ## fetch BFCL's pinned releases, prepare the starting model, write each stage's training rows
 	@$(ENVTUNE) setup-model --profile $(PROFILE)
-	@$(ENVTUNE) data --profile $(PROFILE)
+	@$(ENVTUNE) data $(RUN)
 
-train: $(BEFORE_TRAIN) ## train the curriculum's four stages, each from the last one's checkpoint
-	@$(ENVTUNE) train --profile $(PROFILE) $(TRAIN_OPTIONS)
+train: $(BEFORE_TRAIN) ## train the curriculum's stages, each from the last one's result; what was killed goes on
+	@$(ENVTUNE) train $(RUN) $(TRAIN_OPTIONS)
 
 evaluate: data ## evaluate the starting model and each stage's result with BFCL's own checker
-	@$(ENVTUNE) evaluate --profile $(PROFILE)
+	@$(ENVTUNE) evaluate $(RUN)
 
 tables: setup ## write Table 1 from the records and the paper's figures
-	@$(ENVTUNE) tables --profile $(PROFILE)
+	@$(ENVTUNE) tables $(RUN)
+
+.PHONY: ablations
+ablations: setup ## every arm of the curriculum with every seed (ARM="single-stage binary-reward", SEEDS="42 43")
+	@$(ENVTUNE) ablations --profile $(PROFILE) $(if $(ARM),--arm $(subst $(space),$(comma),$(strip $(ARM)))) \
+		--seeds $(subst $(space),$(comma),$(strip $(SEEDS))) $(if $(filter 1,$(DRY_RUN)),--dry-run)
 
 ##@ Checks
 
-.PHONY: hints setup-adapters test test-slow bench validate lint
+.PHONY: doctor hints setup-adapters test test-slow test-faults test-image bench validate lint
+doctor: setup ## can this machine run the profile: GPUs, memory, disk, network, packages
+	@$(ENVTUNE) doctor --profile $(PROFILE)
+
 test: $(CPU_READY) $(ADAPTERS_READY) ## run the tests, one short training run among them
 	@.venv/bin/python -m pytest $(PYTEST_ARGS)
 
 test-slow: $(CPU_READY) ## run the slow tests: all four stages, a resume after kill -9, parity with BFCL on 10,000 edits
 	@.venv/bin/python -m pytest -m slow $(PYTEST_ARGS)
+
+test-faults: $(CPU_READY) ## kill a four-stage run more than twenty times, fill its disk, compare with an undisturbed run (1 hour)
+	@.venv/bin/python -m pytest -m faults -s tests/faults $(PYTEST_ARGS)
+
+test-image: $(CPU_READY) ## build the CPU image and run a shortened `make reproduce` in it (needs a Docker engine, or root)
+	@.venv/bin/python -m pytest -m image -s tests/image $(PYTEST_ARGS)
 
 bench: $(CPU_READY) ## measure the environment beside bfcl-eval: speed, memory (3 minutes)
 	@.venv/bin/python -m pytest -m bench -s tests/benchmarks $(PYTEST_ARGS)
@@ -121,7 +152,7 @@ COMPILE = .venv/bin/uv pip compile -q pyproject.toml --extra test --generate-has
 	--python-platform x86_64-manylinux_2_31 --custom-compile-command 'make lock' $(UPGRADE)
 lock: $(CPU_READY) ## write all lock files anew from pyproject.toml
 	@printf '%s\n' torch torchvision torchaudio torchcodec triton | \
-		$(COMPILE) --extra cpu --extra browser --excludes - --output-file requirements-cpu.txt >/dev/null
+		$(COMPILE) --extra cpu --extra browser --extra checks --excludes - --output-file requirements-cpu.txt >/dev/null
 	@$(COMPILE) --extra gpu --output-file requirements-gpu.txt >/dev/null
 	@$(COMPILE) --extra verifiers --output-file requirements-verifiers.txt >/dev/null
 	@echo gradio | $(COMPILE) --extra openenv --excludes - --output-file requirements-openenv.txt >/dev/null
@@ -132,7 +163,7 @@ clean: ## remove the environments and caches; runs/ and results/ stay
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^##@ /{printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@printf '\nPROFILE=%s here (cpu or gpu). DRY_RUN=1 checks a run without starting it.\n' '$(PROFILE)'
+	@printf '\nPROFILE=%s here (a file in reproduce/). DRY_RUN=1 checks a run without starting it.\n' '$(PROFILE)'
 
 # The CPU path was measured on 3.11, the GPU packages are tested by their authors on 3.12; each does with the other.
 $(CPU_READY): candidates := python3.11 python3.12 python3 python

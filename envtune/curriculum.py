@@ -1,12 +1,14 @@
-"""The curriculum: four stages as four rows of data (paper, section 3.1).
+"""The curriculum and its ablations, as rows of data (paper, section 3.1 and the ablation figures).
 
 A stage is one verl run. The next one starts from its weights, with a fresh optimizer and with the KL reference at
-its own start.
+its own start. An arm is a list of stages: the paper's four, or one of its ablations.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 
 @dataclass(frozen=True)
@@ -28,9 +30,47 @@ class Stage:
     epochs: int = 20
 
 
+@dataclass(frozen=True)
+class Arm:
+    """A way through the stages. about: what it takes away from the method, in one sentence."""
+
+    name: str
+    about: str
+    stages: tuple[Stage, ...]
+
+    def stage(self, name: str) -> Stage:
+        """The stage of that name. Raises KeyError."""
+        return {stage.name: stage for stage in self.stages}[name]
+
+
 CURRICULUM: tuple[Stage, ...] = (
     Stage("stage1", "master syntax", "stage1", "format", "standard", 16, 10_000),
     Stage("stage2", "learn with hints", "base", "progress", "augmented", 32, 10_000),
     Stage("stage3", "solve hard tasks", "all", "progress", "augmented", 32, 24_576),
     Stage("stage4", "independent solving", "all", "progress", "standard", 32, 24_576),
+)
+_FIRST, _HINTS, _HARD, _ALONE = CURRICULUM
+
+ARMS: Mapping[str, Arm] = MappingProxyType(
+    {
+        arm.name: arm
+        for arm in (
+            Arm("full", "The method: all four stages.", CURRICULUM),
+            Arm(
+                "no-augmentation",
+                "Stages 2 and 3 on the standard environment: no hint is ever given.",
+                (_FIRST, replace(_HINTS, feedback="standard"), replace(_HARD, feedback="standard"), _ALONE),
+            ),
+            Arm(
+                "binary-reward",
+                "Stages 2 to 4 with a reward for wholly right episodes only.",
+                (_FIRST, *(replace(stage, reward="binary") for stage in (_HINTS, _HARD, _ALONE))),
+            ),
+            Arm(
+                "single-stage",
+                "No curriculum: the last stage, all tasks on the standard environment, from the starting model.",
+                (replace(_ALONE, name="single", aim="all tasks from the start"),),
+            ),
+        )
+    }
 )

@@ -13,7 +13,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-ProfileOption = Annotated[str, typer.Option("--profile", help="A file in reproduce/, without .yaml: cpu or gpu.")]
+ProfileOption = Annotated[str, typer.Option("--profile", help="A file in reproduce/, without .yaml: cpu, gpu, ...")]
+ArmOption = Annotated[
+    Optional[str],  # noqa: UP045 - typer
+    typer.Option("--arm", help="full, or an ablation: no-augmentation, binary-reward, single-stage."),
+]
+SeedOption = Annotated[
+    Optional[int],  # noqa: UP045 - typer
+    typer.Option("--seed", help="Of data order and sampling; the profile's own without it."),
+]
 ReleaseOption = Annotated[str, typer.Option("--release", help="BFCL release: paper (2025.6.8) or current (2026.3.23).")]
 
 ReleasesOption = Annotated[

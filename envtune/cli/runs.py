@@ -6,7 +6,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from envtune.cli.app import ProfileOption, app
+from envtune.cli.app import ArmOption, ProfileOption, SeedOption, app
 
 
 @app.command("setup-model")
@@ -19,36 +19,65 @@ def setup_model(profile: ProfileOption = "cpu") -> None:
 
 
 @app.command()
-def data(profile: ProfileOption = "cpu") -> None:
+def data(profile: ProfileOption = "cpu", arm: ArmOption = None, seed: SeedOption = None) -> None:
     """Write each stage's training rows and the validation rows as parquet."""
     from envtune.profile import load_profile
     from envtune.training import write_data
 
-    typer.echo(f"training data: {write_data(load_profile(profile))}")
+    typer.echo(f"training data: {write_data(load_profile(profile, arm=arm, seed=seed))}")
 
 
 @app.command()
 def train(
     profile: ProfileOption = "cpu",
+    arm: ArmOption = None,
+    seed: SeedOption = None,
     stage: Annotated[
-        Optional[str], typer.Option("--stage", help="stage1 to stage4; all of them without it.")  # noqa: UP045 - typer
+        Optional[str], typer.Option("--stage", help="stage1 to stage4, or single; all of the arm without it.")  # noqa: UP045 - typer
+    ] = None,
+    nodes: Annotated[
+        Optional[int],  # noqa: UP045 - typer
+        typer.Option(
+            "--nodes", envvar="NNODES", help="Nodes of the Ray cluster at RAY_ADDRESS; the profile's without it."
+        ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Compose and check everything, run nothing.")] = False,
 ) -> None:
     """Train the stages of the curriculum, each from the last one's weights; a finished stage is not repeated."""
-    from envtune.profile import load_profile
-    from envtune.training import train as run
+    from envtune.profile import load_profile, with_nodes
 
+    chosen = load_profile(profile, arm=arm, seed=seed)
+    if nodes is not None:
+        chosen = with_nodes(chosen, nodes)
     if dry_run:
         from envtune.training.dry_run import dry_run as check
 
-        raise typer.Exit(check(load_profile(profile)))
-    run(load_profile(profile), stage=stage)
+        raise typer.Exit(check(chosen))
+    from envtune.training import train as run
+
+    run(chosen, stage=stage)
+
+
+@app.command()
+def ablations(
+    profile: ProfileOption = "cpu",
+    arm: Annotated[
+        Optional[str], typer.Option("--arm", help="Arms with commas between; all of them without it.")  # noqa: UP045 - typer
+    ] = None,
+    seeds: Annotated[str, typer.Option("--seeds", help="Seeds with commas between.")] = "42,43,44",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Compose and check every run, run nothing.")] = False,
+) -> None:
+    """Data, training, evaluation and table of every arm with every seed; what is done is not repeated."""
+    from envtune.ablations import run_ablations
+
+    raise typer.Exit(run_ablations(profile, arms=arm, seeds=seeds, dry_run=dry_run))
 
 
 @app.command()
 def evaluate(
     profile: ProfileOption = "cpu",
+    arm: ArmOption = None,
+    seed: SeedOption = None,
     base_url: Annotated[
         Optional[str],  # noqa: UP045 - typer
         typer.Option("--base-url", help="An OpenAI-compatible endpoint to evaluate instead, with its /v1."),
@@ -62,23 +91,23 @@ def evaluate(
     from envtune.evaluation import evaluate as run
     from envtune.profile import load_profile
 
-    run(load_profile(profile), base_url=base_url, model=model)
+    run(load_profile(profile, arm=arm, seed=seed), base_url=base_url, model=model)
 
 
 @app.command()
-def tables(profile: ProfileOption = "cpu") -> None:
+def tables(profile: ProfileOption = "cpu", arm: ArmOption = None, seed: SeedOption = None) -> None:
     """Write Table 1 from the records and the paper's figures."""
     from envtune.profile import load_profile
     from envtune.tables import write_tables
 
-    for path in write_tables(load_profile(profile)):
+    for path in write_tables(load_profile(profile, arm=arm, seed=seed)):
         typer.echo(path)
 
 
 @app.command()
-def summary(profile: ProfileOption = "cpu") -> None:
+def summary(profile: ProfileOption = "cpu", arm: ArmOption = None, seed: SeedOption = None) -> None:
     """Say on the terminal what there is of a run, and where."""
     from envtune.profile import load_profile
     from envtune.tables import summarise
 
-    summarise(load_profile(profile))
+    summarise(load_profile(profile, arm=arm, seed=seed))

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from envtune.curriculum import CURRICULUM
 from envtune.errors import EnvtuneError
 from envtune.files import sha256_file
 
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     from envtune.profile import Profile
 
 START = "start"
-CHECKPOINTS = (START, *(stage.name for stage in CURRICULUM))
 
 
 @dataclass(frozen=True)
@@ -30,6 +28,11 @@ class Checkpoint:
     sha256: str | None
 
 
+def checkpoint_names(profile: Profile) -> tuple[str, ...]:
+    """What a profile's run can have: the starting model and each stage's result."""
+    return (START, *(stage.name for stage in profile.curriculum))
+
+
 def checkpoints(profile: Profile) -> list[Checkpoint]:
     """Those that exist, in order. Raises EnvtuneError when the starting model is not there."""
     start = profile.start_model
@@ -37,7 +40,7 @@ def checkpoints(profile: Profile) -> list[Checkpoint]:
         raise EnvtuneError(f"there is no starting model in {start}; run `make data PROFILE={profile.name}` first")
     found = [checkpoint(START, str(start), 0)]
     steps: int | None = 0
-    for stage in CURRICULUM:
+    for stage in profile.curriculum:
         done = profile.stage_dir(stage.name) / "done.json"
         if not done.is_file():
             break  # a later stage's result would be of another run

@@ -22,12 +22,13 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from envtune.errors import EnvtuneError
-from envtune.evaluation.checkpoints import CHECKPOINTS, Checkpoint, checkpoint, checkpoints
+from envtune.evaluation.checkpoints import Checkpoint, checkpoint, checkpoint_names, checkpoints
 from envtune.evaluation.protocol import KIT_FORMAT, identity
 from envtune.evaluation.records import RunFolder, differences
 from envtune.evaluation.server import ServerSettings, VllmServer, chat_template
 from envtune.evaluation.suite import evaluate_suite
 from envtune.files import sha256_json
+from envtune.run_record import write_run_record
 from envtune.tasks import Task, cut_tools, load_split, load_tasks
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ def evaluate(profile: Profile, base_url: str | None = None, model: str | None = 
                 console=console,
             )
             server.check()
+    write_run_record(profile)
     _say(folders, console)
     return folders
 
@@ -138,15 +140,16 @@ def _about(profile: Profile, one: Checkpoint) -> dict[str, Any]:
         "model": model_name(profile, one),
         "training_steps": one.training_steps,
         "seed": profile.seed,
+        "arm": profile.arm,
         "split": {"name": split.name, "subset": SUBSET, "sha256": split.sha256},
         "chat_template_sha256": None if template is None else sha256_json(template),
-        "notes": list(_NOTES.get(profile.model["source"], ())) if one.name in CHECKPOINTS else [],
+        "notes": list(_NOTES.get(profile.model["source"], ())) if one.name in checkpoint_names(profile) else [],
     }
 
 
 def model_name(profile: Profile, one: Checkpoint) -> str:
     """What tables call the model: where the checkpoint comes from a run, the model that it started from."""
-    if one.name not in CHECKPOINTS:
+    if one.name not in checkpoint_names(profile):
         return Path(one.model).name if Path(one.model).is_dir() else one.model
     return _NAMES.get(profile.model["source"]) or str(profile.model["path"])
 

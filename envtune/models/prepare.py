@@ -31,7 +31,7 @@ def prepare_model(profile: Profile) -> str | Path:
     if source == "hf":
         return _existing(profile.model.get("path"))
     if source == "smollm2-warm-start":
-        return _warm_started(Path(profile.run_dir) / "model", profile.model.get("warm_start") or {})
+        return _warm_started(Path(profile.start_model), profile.model.get("warm_start") or {})
     raise EnvtuneError(f"unknown model source {source!r}; choose one of: {', '.join(SOURCES)}")
 
 

@@ -11,17 +11,21 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from envtune.bfcl import CATEGORIES
-from envtune.curriculum import CURRICULUM
-from envtune.evaluation.checkpoints import CHECKPOINTS
+from envtune.evaluation.checkpoints import checkpoint_names
 from envtune.evaluation.records import RunFolder
 from envtune.profile import Profile
+from envtune.run_record import format_run_record, read_run_record
 
 
 def summarise(profile: Profile, console: Console | None = None) -> None:
     """Print the parts of the profile's run and what was measured. Nothing is written; what is missing is said."""
     console = console or Console()
-    console.print(f"[bold]Profile {profile.name}[/]  {profile.about}", highlight=False)
+    console.print(
+        f"[bold]Profile {profile.name}[/], arm {profile.arm}, seed {profile.seed}  {profile.about}", highlight=False
+    )
     console.print(_parts(profile))
+    if (profile.run_dir / "run.json").is_file():
+        format_run_record(read_run_record(profile.run_dir / "run.json"), console)
     if (measured := _measured(profile)).row_count:
         console.print(measured)
         console.print("Accuracy in %, judged by bfcl-eval; progress: mean share of turns that are right.", style="dim")
@@ -40,15 +44,17 @@ def _parts(profile: Profile) -> Table:
     else:
         table.add_row("starting model", "from the hub", "", start)
     add("training data", profile.data_dir, (profile.data_dir / "manifest.json").is_file())
-    for stage in CURRICULUM:
+    record = _json(profile.run_dir / "run.json")
+    spent = {row["name"]: row["seconds_spent"] for row in record["stages"]} if record else {}
+    for stage in profile.curriculum:
         folder = profile.stage_dir(stage.name)
         done = _json(folder / "done.json")
         state = f"done, {done['steps']} steps" if done else ("begun" if folder.is_dir() else "")
-        add(f"{stage.name}: {stage.aim}", folder / "model", bool(done), state, (done or {}).get("seconds_last_attempt"))
+        add(f"{stage.name}: {stage.aim}", folder / "model", bool(done), state, spent.get(stage.name))
         for what, path in (("metrics", folder / "metrics.jsonl"), ("tensorboard", folder / "tensorboard")):
             if path.exists():
                 add(f"  {what}", path, True, " ")
-    for name in CHECKPOINTS:
+    for name in checkpoint_names(profile):
         folder = profile.run_dir / "evaluation" / name
         summary = RunFolder(folder).read_summary()
         state = "" if summary is None else "done" if summary["complete"] else "begun"
@@ -61,7 +67,7 @@ def _measured(profile: Profile) -> Table:
     table = Table("checkpoint", *CATEGORIES, "progress", "ill-formed replies", "failed calls", "not run")
     for column in table.columns[1:]:
         column.justify = "right"
-    for name in CHECKPOINTS:
+    for name in checkpoint_names(profile):
         summary = RunFolder(profile.run_dir / "evaluation" / name).read_summary()
         if summary is None or "categories" not in summary:
             continue

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from envtune.evaluation.checkpoints import CHECKPOINTS
+from envtune.evaluation.checkpoints import checkpoint_names
 from envtune.files import atomic_write
 from envtune.profile import ROOT, Profile
 from envtune.tables.collect import copy_records
@@ -20,7 +20,7 @@ def write_tables(profile: Profile) -> list[Path]:
     """Copy the records and write table1.md and table1.csv; gives the paths of the tables."""
     folder = profile.results_dir
     if (evaluation := profile.run_dir / "evaluation").is_dir():
-        copy_records(evaluation, CHECKPOINTS, folder / "records")
+        copy_records(evaluation, checkpoint_names(profile), folder / "records")
     written = []
     for suffix, text in zip(("md", "csv"), table1(profile.name, folder / "records", PAPER), strict=True):
         path = folder / f"table1.{suffix}"

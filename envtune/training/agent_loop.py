@@ -13,6 +13,9 @@ What holds of every output (tests/training/test_agent_loop.py):
             and count so); where tokens are left the template closes it and the episode goes on.
   the end   An answer of the environment that leaves no room for a reply is not appended: the episode is over budget.
             What it did not reach scores 0.
+  seeds     With `seeded`, what a reply is sampled with follows from the run's seed, the step, the task and the places of
+            the episode in its group and of the reply in the episode: a run that was killed and goes on samples what it
+            would have sampled. Validation is seeded alike.
   errors    A bad rollout is data, not a crash. Bad replies and failing tools are the environment's business and never
             raise. If the environment itself raises, or the engine gives a request up, that is not the model's doing:
             the episode is `aborted`, its mask is all 0 (nothing is learnt from it), and `aborted` is counted.
@@ -21,10 +24,11 @@ What holds of every output (tests/training/test_agent_loop.py):
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -52,12 +56,17 @@ class _Rollout:
     truncated: int = 0
     preempted: int = -1  # verl's "not known"
     versions: list[int] = field(default_factory=list)  # of the weights, in trainer steps
+    replies: int = 0
+    sampled: int = 0
     generate_s: float = 0.0
     environment_s: float = 0.0
+    tokenise_s: float = 0.0
 
     def add_reply(self, output: Any) -> None:
         """Append a reply (verl's TokenOutput) as sampled."""
         ids, log_probs = list(output.token_ids), output.log_probs
+        self.replies += 1
+        self.sampled += len(ids)
         self.ids += ids
         self.mask += [1] * len(ids)
         if not ids:
@@ -73,6 +82,14 @@ class _Rollout:
         versions = (output.extra_fields.get(key) for key in ("min_global_steps", "max_global_steps"))
         self.versions += [int(version) for version in versions if version is not None]
 
+    def timed(self, part: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call a function and add its seconds to `part`, also when it raises."""
+        started = time.perf_counter()
+        try:
+            return function(*arguments)
+        finally:
+            setattr(self, part, getattr(self, part) + time.perf_counter() - started)
+
     def add_context(self, ids: list[int]) -> None:
         """Append ids that the model did not sample."""
         self.ids += ids
@@ -84,16 +101,18 @@ class _Rollout:
 class EnvtuneAgentLoop(AgentLoopBase):
     """Plays the episode that a row's `environment` describes. verl makes one instance an episode.
 
-    max_reply_tokens: cap on one reply's tokens (beside what is left of the response), from the YAML entry.
+    max_reply_tokens: cap on one reply's tokens (beside what is left of the response); seeded: see above. Both from the
+    YAML entry.
     """
 
-    def __init__(self, *args: Any, max_reply_tokens: int | None = None, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, max_reply_tokens: int | None = None, seeded: bool = False, **kwargs: Any) -> None:
         # verl's base class makes its own token builder, which is not used here, and warns of it in every episode
         logging.getLogger("verl.utils.tokenizer.continuous_token_wiring").setLevel(logging.ERROR)
         super().__init__(*args, **kwargs)
         if max_reply_tokens is not None and max_reply_tokens < 1:
             raise EnvtuneError(f"max_reply_tokens must be at least 1, not {max_reply_tokens}")
         self.max_reply_tokens = max_reply_tokens
+        self.seeded = seeded
         self.chat = ChatTokens(self.tokenizer, self.apply_chat_template_kwargs)
 
     async def run(self, sampling_params: dict[str, Any], **row: Any) -> AgentLoopOutput:
@@ -103,9 +122,12 @@ class EnvtuneAgentLoop(AgentLoopBase):
         """
         spec = EpisodeSpec.from_json(row["environment"])
         episode = spec.episode()
-        prompt_ids = self._prompt(spec, episode, row)
         rollout = _Rollout()
-        await self._play(episode, prompt_ids, rollout, sampling_params)
+        started = time.perf_counter()
+        prompt_ids = self._prompt(spec, episode, row)
+        rollout.tokenise_s += time.perf_counter() - started
+        place = (self.rollout_config.seed, row.get("global_steps"), spec.split, spec.task_id, row.get("session_id"))
+        await self._play(episode, prompt_ids, rollout, sampling_params, place if self.seeded else None)
         return self._output(spec, episode, prompt_ids, rollout, row)
 
     def _prompt(self, spec: EpisodeSpec, episode: Episode, row: Mapping[str, Any]) -> list[int]:
@@ -128,9 +150,17 @@ class EnvtuneAgentLoop(AgentLoopBase):
         return room if context is None else min(room, context - len(prompt_ids) - len(rollout.ids))
 
     async def _play(
-        self, episode: Episode, prompt_ids: list[int], rollout: _Rollout, sampling_params: Mapping[str, Any]
+        self,
+        episode: Episode,
+        prompt_ids: list[int],
+        rollout: _Rollout,
+        sampling_params: Mapping[str, Any],
+        place: tuple[Any, ...] | None,
     ) -> None:
-        """Replies and answers until the episode is over. This is the one place where errors are classified."""
+        """Replies and answers until the episode is over. This is the one place where errors are classified.
+
+        place: what the seeds follow from; None: the engine's own randomness.
+        """
         request_id = uuid4().hex
         while not episode.done:
             cap = self._room(prompt_ids, rollout)
@@ -140,29 +170,28 @@ class EnvtuneAgentLoop(AgentLoopBase):
             output = await self.server_manager.generate(
                 request_id=request_id,
                 prompt_ids=prompt_ids + rollout.ids,
-                sampling_params={**sampling_params, "max_tokens": cap},
+                sampling_params={**sampling_params, "max_tokens": cap, **_seed(place, rollout.replies)},
             )
-            generated = time.perf_counter()
+            rollout.generate_s += time.perf_counter() - started
             reply_ids = list(output.token_ids)
             rollout.add_reply(output)
             if output.stop_reason == "aborted" or not reply_ids:
                 episode.finish(StopReason.ABORTED)
                 break
             rollout.truncated += len(reply_ids) >= cap and not self.chat.is_closed(reply_ids)
+            text = rollout.timed("tokenise_s", self.chat.text, reply_ids)
             try:
-                step = episode.step(self.chat.text(reply_ids))
+                step = rollout.timed("environment_s", episode.step, text)
             except Exception:  # the boundary: whatever the environment raises ends this episode only
                 logger.exception("the environment failed in task %s; the episode is aborted", episode.task.id)
                 episode.finish(StopReason.ABORTED)
                 break
             if not step.done:
-                context = self.chat.following(reply_ids, step.messages)
+                context = rollout.timed("tokenise_s", self.chat.following, reply_ids, step.messages)
                 if len(context) < self._room(prompt_ids, rollout):
                     rollout.add_context(context)
                 else:
                     episode.finish(StopReason.OVER_BUDGET)
-            rollout.generate_s += generated - started
-            rollout.environment_s += time.perf_counter() - generated
 
     def _output(
         self, spec: EpisodeSpec, episode: Episode, prompt_ids: list[int], rollout: _Rollout, row: Mapping[str, Any]
@@ -197,8 +226,22 @@ class EnvtuneAgentLoop(AgentLoopBase):
                 "max_global_steps": max(versions),
                 "turn_scores": [float(score) for score in trajectory.turn_scores],
                 "tool_rewards": [],
+                "sampled_tokens": rollout.sampled,
+                "seconds": {
+                    "generation": rollout.generate_s,
+                    "environment": rollout.environment_s,
+                    "tokenisation": rollout.tokenise_s,
+                    "reward": scored_s,
+                },
             },
         )
+
+
+def _seed(place: tuple[Any, ...] | None, reply: int) -> dict[str, int]:
+    """The sampling parameter for a reply's seed; none without a place."""
+    if place is None:
+        return {}
+    return {"seed": int.from_bytes(hashlib.sha256(repr((*place, reply)).encode()).digest()[:4], "big")}
 
 
 def episode_info(task: Task, trajectory: Trajectory, truncated: int) -> dict[str, Any]:

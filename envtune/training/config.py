@@ -44,6 +44,8 @@ def compose(profile: Profile, stage: Stage, model: str | Path, train_rows: int) 
     layers = (paper, _stage_keys(stage), _wiring(profile, stage, str(model)))
     for keys in (*layers, profile.verl, profile.stages.get(stage.name, {})):
         _apply(config, keys, profile)
+    mode = config.trainer.v1.trainer_mode
+    config.trainer.v1.trainer_mode = "envtune_" + mode.removeprefix("envtune_")  # verl's modes, as our trainer has them
     batch = OmegaConf.select(config, "data.train_batch_size")
     # verl 0.9.1 refuses a mini-batch larger than the train batch, or with dynamic batches pads to it and halves the loss
     config.actor_rollout_ref.actor.ppo_mini_batch_size = min(config.actor_rollout_ref.actor.ppo_mini_batch_size, batch)
@@ -150,6 +152,8 @@ def _wiring(profile: Profile, stage: Stage, model: str) -> dict[str, Any]:
         "trainer.default_local_dir": str(folder / "checkpoints"),
         "trainer.rollout_data_dir": str(folder / "rollouts"),
         "trainer.validation_data_dir": str(folder / "validation"),
+        "trainer.max_actor_ckpt_to_keep": None,  # `checkpoints.prune` does, and keeps the best one as well
+        "+envtune": {"stage_dir": str(folder), "gate": dict(profile.gate)},  # for our trainer
         "trainer.logger": ["console", "file", "tensorboard"],
         "trainer.resume_mode": "auto",  # within the stage: its folder holds no other stage's checkpoints
         "critic.enable": False,  # GRPO has none; said, so that verl does not warn

@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from envtune.training.model_shape import ModelShape
 
 GIB = 2**30
+KEPT = 3  # checkpoints of a stage that exist at once, by the rule of `envtune.training.checkpoints.prune`
 
 
 @dataclass(frozen=True)
@@ -61,17 +62,19 @@ class StagePlan:
     prompt_length: float
     response_budget: int
     checkpoints_written: int
-    checkpoints_kept: int
+    checkpoints_kept: int  # at any one time, the one being written included
     gpus: int
 
 
 @dataclass(frozen=True)
 class StageCost:
-    """One stage's cost. hours: low and high; disk: bytes when it has ended."""
+    """One stage's cost. hours: low and high; disk: bytes that stay when it has ended; checkpoints: bytes that its
+    checkpoints take until then."""
 
     plan: StagePlan
     hours: tuple[float, float]
     disk: float
+    checkpoints: float
 
 
 def plan_stage(
@@ -82,7 +85,6 @@ def plan_stage(
     trainer = config.trainer
     steps = trainer.total_training_steps
     written = -(-steps // trainer.save_freq) if trainer.save_freq > 0 else 1
-    kept = trainer.max_actor_ckpt_to_keep
     mean_prompt = sum(prompts) / len(prompts) / per_token
     return StagePlan(
         name=name,
@@ -92,7 +94,7 @@ def plan_stage(
         prompt_length=min(mean_prompt, config.data.max_prompt_length),
         response_budget=config.data.max_response_length,
         checkpoints_written=written,
-        checkpoints_kept=written if kept is None else min(written, max(kept, 2)),  # of one, the old goes after the new
+        checkpoints_kept=min(written, KEPT),
         gpus=trainer.n_gpus_per_node * trainer.nnodes,
     )
 
@@ -109,9 +111,18 @@ def stage_cost(plan: StagePlan, config: DictConfig, shape: ModelShape, assumptio
     if OmegaConf.select(config, "trainer.rollout_data_dir"):
         length = plan.prompt_length + assumptions.response_share[1] * plan.response_budget
         rollouts = plan.steps * plan.trajectories * length * assumptions.characters_per_token
-    end_of_stage = 4 * shape.parameters  # the stage's result, in fp32, for the next stage and for evaluation
-    disk = plan.checkpoints_kept * checkpoint + end_of_stage + rollouts
-    return StageCost(plan, (seconds[0] / 3600, seconds[1] / 3600), disk)
+    disk = result_bytes(shape) + rollouts
+    return StageCost(plan, (seconds[0] / 3600, seconds[1] / 3600), disk, plan.checkpoints_kept * checkpoint)
+
+
+def peak_disk(costs: Sequence[StageCost]) -> float:
+    """Bytes that a run takes at the most: what each stage leaves, and the checkpoints of the one that is running."""
+    return max(sum(one.disk for one in costs[: number + 1]) + cost.checkpoints for number, cost in enumerate(costs))
+
+
+def result_bytes(shape: ModelShape) -> int:
+    """A stage's result in fp32, for the next stage and for evaluation."""
+    return 4 * shape.parameters
 
 
 def step_seconds(plan: StagePlan, shape: ModelShape, share: float, assumptions: Assumptions) -> float:

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from envtune.bfcl import get_release
-from envtune.curriculum import CURRICULUM
 from envtune.environment import Episode
 from envtune.environment.hints import NONE, hint_set
 from envtune.errors import EnvtuneError
@@ -115,9 +114,11 @@ def write_data(profile: Profile) -> Path:
             ids=profile.tasks.ids(stage.data),
             **settings,
         )
-        for stage in CURRICULUM
+        for stage in profile.curriculum
     }
-    configs = [compose(profile, stage, profile.start_model, len(files[stage.name])).data for stage in CURRICULUM]
+    configs = [
+        compose(profile, stage, profile.start_model, len(files[stage.name])).data for stage in profile.curriculum
+    ]
     files["validation"] = select_specs("validation", reward="progress", ids=profile.tasks.validation, **settings)
     write_files(
         profile.data_dir,

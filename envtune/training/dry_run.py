@@ -17,15 +17,17 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Column, Table
 
-from envtune.curriculum import CURRICULUM, Stage
+from envtune.curriculum import Stage
 from envtune.errors import EnvtuneError
 from envtune.profile import Profile
 from envtune.training.config import compose, validate
 from envtune.training.cost import (
     GIB,
+    KEPT,
     Assumptions,
     StageCost,
     cache_tokens_per_gpu,
+    peak_disk,
     plan_stage,
     stage_cost,
     training_bytes_per_gpu,
@@ -33,9 +35,9 @@ from envtune.training.cost import (
 from envtune.training.dataset import EpisodeSpec, select_specs
 from envtune.training.lock_check import check_lock
 from envtune.training.model_shape import ModelShape, shape_of
-from envtune.training.paper_settings import departures, unexplained
+from envtune.training.paper_settings import departures, load_settings, stale, unexplained
 
-# The profile that claims to be the paper's: each of its departures needs a reason.
+# The profile that claims to be the paper's, and what those that extend it come down to: each departure needs a reason.
 PAPER_PROFILE = "gpu"
 # The authors name eight GPUs, not which; what follows is reckoned for this memory.
 GPU_BYTES = 80e9
@@ -53,12 +55,17 @@ class Findings:
 def dry_run(profile: Profile, console: Console | None = None) -> int:
     """Check a profile and print what was found; 0 when all of it holds, else 1."""
     console = console or Console(highlight=False, width=None if sys.stdout.isatty() else 140)
-    console.print(f"[bold]Dry run of profile {profile.name}[/bold] {profile.about}")
+    console.print(
+        f"[bold]Dry run of profile {profile.name}, arm {profile.arm}, seed {profile.seed}[/bold] {profile.about}"
+    )
     findings = check_stages(profile)
-    _print_stages(console, findings)
+    _print_stages(console, profile, findings)
     _print_departures(console, profile, findings)
-    if profile.name == PAPER_PROFILE and not findings.problems:
-        findings.problems += unexplained(from_start_model(profile, findings.configs))
+    if profile.base == PAPER_PROFILE and not findings.problems:
+        configs, settings = from_start_model(profile, findings.configs), load_settings(profile.reasons)
+        findings.problems += unexplained(configs, settings)
+        if profile.arm == "full":
+            findings.problems += stale(configs, settings)
     if profile.verl.get("trainer.device") != "cpu":  # what follows is about GPUs
         lock = check_lock("gpu")
         console.print(f"\n{lock.message}.", markup=False)
@@ -76,7 +83,7 @@ def check_stages(profile: Profile) -> Findings:
     """Compose and validate every stage's configuration; a stage that fails is a problem, not the end."""
     findings = Findings()
     start: str = str(profile.start_model)
-    for stage in CURRICULUM:
+    for stage in profile.curriculum:
         try:
             specs = stage_specs(profile, stage)
             config = compose(profile, stage, start, len(specs))
@@ -111,13 +118,14 @@ def from_start_model(profile: Profile, configs: Mapping[str, DictConfig]) -> dic
     return copies
 
 
-def _print_stages(console: Console, findings: Findings) -> None:
+def _print_stages(console: Console, profile: Profile, findings: Findings) -> None:
     table = Table(
         "stage", "reward", "feedback", "tasks", "steps", "prompts", "rollouts", "prompt", "response", "starts from"
     )
     table.title = "Composed, and accepted by verl's own validation"
-    for stage in CURRICULUM:
+    for stage in profile.curriculum:
         if config := findings.configs.get(stage.name):
+            before = profile.before(stage)
             table.add_row(
                 stage.name,
                 stage.reward,
@@ -128,7 +136,7 @@ def _print_stages(console: Console, findings: Findings) -> None:
                 str(config.actor_rollout_ref.rollout.n),
                 str(config.data.max_prompt_length),
                 str(config.data.max_response_length),
-                "the model" if stage is CURRICULUM[0] else CURRICULUM[CURRICULUM.index(stage) - 1].name,
+                "the model" if before is None else before.name,
             )
     console.print(table)
 
@@ -142,10 +150,10 @@ def _print_departures(console: Console, profile: Profile, findings: Findings) ->
         "why",
         title="Settings that are not the paper's",
     )
-    for departure in departures(from_start_model(profile, findings.configs)):
-        stages = "all" if len(departure.stages) == len(CURRICULUM) else ", ".join(departure.stages)
+    for departure in departures(from_start_model(profile, findings.configs), load_settings(profile.reasons)):
+        stages = "all" if len(departure.stages) == len(profile.curriculum) else ", ".join(departure.stages)
         table.add_row(departure.key, stages, str(departure.paper), str(departure.ours), departure.why or "")
-    if profile.name != PAPER_PROFILE:
+    if profile.base != PAPER_PROFILE:
         table.caption = "Where no reason is given it is the profile's own, above."
     console.print(table)
 
@@ -153,14 +161,15 @@ def _print_departures(console: Console, profile: Profile, findings: Findings) ->
 def _print_cost(console: Console, profile: Profile, findings: Findings) -> None:
     """Disk, memory and hours; nothing where a stage could not be composed or the model's size is not known."""
     shape = shape_of(str(profile.start_model))
-    if shape is None or len(findings.configs) < len(CURRICULUM):
+    if shape is None or len(findings.configs) < len(profile.curriculum):
         console.print(
             f"What it takes is not reckoned: the size of {profile.start_model} is not known here, or see below."
         )
         return
     assumptions = Assumptions()
     costs = stage_costs(profile, findings, shape, assumptions)
-    table = Table("stage", "steps", "hours (ESTIMATE)", "GPU-hours (ESTIMATE)", "disk, GB", title="What it takes")
+    table = Table("stage", "steps", "hours (ESTIMATE)", "GPU-hours (ESTIMATE)", "checkpoints, GB", "stays, GB")
+    table.title = "What it takes"
     for cost in costs:
         low, high = cost.hours
         gpus = cost.plan.gpus
@@ -169,14 +178,15 @@ def _print_cost(console: Console, profile: Profile, findings: Findings) -> None:
             str(cost.plan.steps),
             f"{low:.0f} to {high:.0f}",
             f"{low * gpus:.0f} to {high * gpus:.0f}",
+            f"{cost.checkpoints / 1e9:.0f}",
             f"{cost.disk / 1e9:.0f}",
         )
     low, high = (sum(cost.hours[side] for cost in costs) for side in (0, 1))
     gpus = costs[0].plan.gpus
-    disk = sum(cost.disk for cost in costs)
     table.add_section()
     hours, gpu_hours = f"{low:.0f} to {high:.0f}", f"{low * gpus:.0f} to {high * gpus:.0f}"
-    table.add_row("all", str(sum(cost.plan.steps for cost in costs)), hours, gpu_hours, f"{disk / 1e9:.0f}")
+    stays = f"{sum(cost.disk for cost in costs) / 1e9:.0f}"
+    table.add_row("all", str(sum(cost.plan.steps for cost in costs)), hours, gpu_hours, "", stays)
     console.print(table)
     console.print("The hours are an estimate of training alone, not a measurement. It assumes that")
     for sentence in assumptions.sentences():
@@ -217,12 +227,13 @@ def hardware(configs: Mapping[str, DictConfig], costs: list[StageCost], shape: M
     replicas = plan.gpus / rollout.tensor_model_parallel_size
     longest = plan.prompt_length + plan.response_budget
     return [
-        f"GPUs: {config.trainer.nnodes} node with {config.trainer.n_gpus_per_node} of {GPU_BYTES / 1e9:.0f} GB, CUDA 13, "
+        f"GPUs: {config.trainer.nnodes} node{'s' if config.trainer.nnodes > 1 else ''} with {config.trainer.n_gpus_per_node} of {GPU_BYTES / 1e9:.0f} GB, CUDA 13, "
         f"and nvcc for set-up; {state / GIB:.0f} GiB of each hold weights, gradients, optimizer and reference while "
         "training, the rest is for activations.",
         f"Rollout: {tokens * rollout.tensor_model_parallel_size:,.0f} tokens of keys and values fit beside the weights of a "
         f"replica, {tokens * rollout.tensor_model_parallel_size / longest:.0f} episodes of full length; a step brings "
         f"{plan.trajectories / replicas:.0f} to each.",
-        f"Disk: {sum(cost.disk for cost in costs) / 1e9:.0f} GB for checkpoints, results and rollouts, {2 * shape.parameters / 1e9:.0f} GB "
+        f"Disk: {peak_disk(costs) / 1e9:.0f} GB at the most for checkpoints, results and rollouts (a stage has {KEPT} checkpoints "
+        f"at once, and none when its result is handed over), {2 * shape.parameters / 1e9:.0f} GB "
         "for the model from the hub, about 15 GB for the environment; the hub must be reachable or the model in its cache.",
     ]

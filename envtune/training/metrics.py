@@ -9,20 +9,21 @@ kept are replaced by the next attempt's.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from envtune.files import write_json, write_jsonl
 
 
-def new_attempt(stage_dir: Path, start_step: int) -> Path:
-    """Make the folder of the next attempt, which goes on after `start_step` (0: from the beginning)."""
+def new_attempt(stage_dir: Path, start_step: int, about: Mapping[str, Any] | None = None) -> Path:
+    """Make the folder of the next attempt, which goes on after `start_step` (0: from the beginning). about: what else
+    its attempt.json says."""
     attempts = stage_dir / "attempts"
     number = 1 + max((int(path.name) for path in attempts.glob("[0-9]*")), default=0)
     folder = attempts / f"{number:03d}"
     folder.mkdir(parents=True)
-    write_json(folder / "attempt.json", {"start_step": start_step})
+    write_json(folder / "attempt.json", {"start_step": start_step, **(about or {})})
     return folder
 
 

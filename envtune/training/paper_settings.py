@@ -2,20 +2,22 @@
 
 The settings are data (paper_settings.yaml beside this file); a run's are the verl configurations of its stages.
 
-    python -m envtune.training.paper_settings     prints the table of reproduce/README.md
+    python -m envtune.training.paper_settings     prints the tables of reproduce/README.md
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
-from envtune.profile import ROOT
+from envtune.profile import ROOT, Profile, load_profile, names
+from envtune.training.cost import KEPT, checkpoint_bytes
+from envtune.training.model_shape import HUB
 
 _FILE = Path(__file__).with_name("paper_settings.yaml")
 MISSING = "not set"
@@ -23,15 +25,24 @@ MISSING = "not set"
 
 @dataclass(frozen=True)
 class Setting:
-    """One published setting. paper: its value, or a mapping of stage to value; why: the reason for departing from it."""
+    """One published setting. paper: its value, or a mapping of stage to value; also: other values that were published;
+    why: the reason for departing from all of them."""
 
     key: str
     paper: Any
     why: str | None = None
+    also: Sequence[Any] = ()
 
     def value(self, stage: str) -> Any:
-        """What the paper has in a stage."""
-        return self.paper[stage] if isinstance(self.paper, Mapping) else self.paper
+        """What the paper has in a stage. A stage that the paper has no settings for (the single one of an ablation) has
+        those of the last, whose tasks it takes."""
+        if not isinstance(self.paper, Mapping):
+            return self.paper
+        return self.paper.get(stage, list(self.paper.values())[-1])
+
+    def is_published(self, stage: str, value: Any) -> bool:
+        """Whether a value is one of the published ones."""
+        return any(_same(paper, value) for paper in (self.value(stage), *self.also))
 
 
 @dataclass(frozen=True)
@@ -45,9 +56,10 @@ class Departure:
     why: str | None
 
 
-def load_settings() -> tuple[Setting, ...]:
-    """The published settings, in the file's order."""
-    return tuple(Setting(**entry) for entry in yaml.safe_load(_FILE.read_text(encoding="utf-8")))
+def load_settings(reasons: Mapping[str, str] | None = None) -> tuple[Setting, ...]:
+    """The published settings, in the file's order; `reasons` of a profile (key -> why) go before the file's own."""
+    settings = (Setting(**entry) for entry in yaml.safe_load(_FILE.read_text(encoding="utf-8")))
+    return tuple(replace(one, why=(reasons or {}).get(one.key, one.why)) for one in settings)
 
 
 def departures(configs: Mapping[str, DictConfig], settings: Sequence[Setting] | None = None) -> list[Departure]:
@@ -61,7 +73,7 @@ def departures(configs: Mapping[str, DictConfig], settings: Sequence[Setting] | 
         values: dict[tuple[str, str], tuple[Any, Any]] = {}
         for stage, config in configs.items():
             paper, ours = setting.value(stage), OmegaConf.select(config, setting.key, default=MISSING)
-            if not _same(paper, ours):
+            if not setting.is_published(stage, ours):
                 pair = (repr(paper), repr(ours))
                 pairs.setdefault(pair, []).append(stage)
                 values[pair] = (paper, ours)
@@ -70,20 +82,23 @@ def departures(configs: Mapping[str, DictConfig], settings: Sequence[Setting] | 
 
 
 def unexplained(configs: Mapping[str, DictConfig], settings: Sequence[Setting] | None = None) -> list[str]:
-    """What keeps a configuration from being the paper's with its departures stated; one sentence each.
-
-    Meant for the profiles at the paper's scale: a departure without a reason, or a reason that is none any more.
-    """
-    settings = load_settings() if settings is None else settings
-    departed = departures(configs, settings)
-    problems = [
+    """Departures from the paper without a reason, one sentence each. Meant for the profiles at the paper's scale."""
+    return [
         f"{departure.key} is {departure.ours}, the paper has {departure.paper}, and no reason is given"
-        for departure in departed
+        for departure in departures(configs, settings)
         if departure.why is None
     ]
-    keys = {departure.key for departure in departed}
-    stale = [setting.key for setting in settings if setting.why is not None and setting.key not in keys]
-    return problems + [f"{key} has a reason for departing from the paper but does not depart" for key in stale]
+
+
+def stale(configs: Mapping[str, DictConfig], settings: Sequence[Setting] | None = None) -> list[str]:
+    """Reasons for a departure that is none, one sentence each. `configs`: of all four stages."""
+    settings = load_settings() if settings is None else settings
+    departed = {departure.key for departure in departures(configs, settings)}
+    return [
+        f"{setting.key} has a reason for departing from the paper but does not depart"
+        for setting in settings
+        if setting.why is not None and setting.key not in departed
+    ]
 
 
 def _same(paper: Any, ours: Any) -> bool:
@@ -108,7 +123,7 @@ def markdown_table(profiles: Mapping[str, Mapping[str, DictConfig]]) -> str:
         cells.append(_cell(paper))
         for configs in profiles.values():
             ours = [OmegaConf.select(configs[stage], setting.key, default=MISSING) for stage in stages]
-            cells.append("=" if all(map(_same, paper, ours)) else _cell(ours))
+            cells.append("=" if all(map(setting.is_published, stages, ours)) else _cell(ours))
         lines.append(f"| {' | '.join(cells)} | {setting.why or ''} |")
     return "\n".join(lines)
 
@@ -119,13 +134,36 @@ def _cell(values: Sequence[Any]) -> str:
     return texts[0] if len(set(texts)) == 1 else ", ".join(texts)
 
 
+def recipes_table(profiles: Iterable[Profile]) -> str:
+    """The profiles at the paper's scale: model, its size, and the room that a stage's checkpoints take at once."""
+    published = next(setting for setting in load_settings() if setting.key == "actor_rollout_ref.model.path")
+    lines = [
+        "| profile | model | one of the paper's | parameters | checkpoints, GB | settings that are not the paper's |",
+        "|---" * 6 + "|",
+    ]
+    for profile in profiles:
+        model = str(profile.start_model)
+        shape = HUB[model]
+        size = KEPT * checkpoint_bytes(shape, ("model", "optimizer", "extra", "hf_model"))
+        ours = "" if published.is_published("stage1", model) else profile.reasons["actor_rollout_ref.model.path"]
+        lines.append(
+            f"| `{profile.name}` | {model} | {'no' if ours else 'yes'} | {shape.parameters / 1e9:.2f} B | {size / 1e9:.0f} | "
+            f"{f'the model: {ours}' if ours else 'those of the table below'} |"
+        )
+    return "\n".join(lines)
+
+
 def main() -> None:
-    """Print the table for the profiles in reproduce/."""
+    """Print the tables for the profiles in reproduce/."""
     from rich.console import Console
 
     from envtune.training.config import compose_all
 
-    Console(soft_wrap=True, highlight=False).print(markdown_table(compose_all()), markup=False)
+    console = Console(soft_wrap=True, highlight=False)
+    recipes = [profile for name in names() if (profile := load_profile(name)).base == "gpu"]
+    for table in (recipes_table(recipes), markdown_table(compose_all())):
+        console.print(table, markup=False)
+        console.print()
 
 
 if __name__ == "__main__":

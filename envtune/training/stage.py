@@ -1,54 +1,123 @@
 """Running the curriculum: one verl run a stage, each from the last one's weights.
 
-    envtune train --profile cpu [--stage stage2]
+    envtune train --profile cpu [--arm single-stage] [--seed 43] [--stage stage2]
 
-A stage's folder, runs/<profile>/<stage>/, holds config.yaml (its verl configuration), settings.json (hashes of that, of
+A stage's folder, runs/<run>/<stage>/, holds config.yaml (its verl configuration), settings.json (hashes of that, of
 the data and of the weights it started from), attempts/, checkpoints/, rollouts/, validation/, tensorboard/, log.txt,
-metrics.jsonl, model/ (its result, fp32) and done.json, which is written last. A stage with a done.json is not run
-again; one without goes on from its newest whole checkpoint. All stages share one Ray cluster (`envtune.training.cluster`).
+metrics.jsonl, model/ (its result, fp32) and done.json, which is written last; then its checkpoints are removed. A stage
+with a done.json is not run again; one without goes on from its newest whole checkpoint.
+
+A stage ends when its gate says so (`envtune.training.gates`), or after its epochs. One that has collapsed has a
+gate.json instead of a done.json, and is not gone on with.
+
+All stages share one Ray cluster (`envtune.training.cluster`). Where verl or one of its processes dies, it is started
+anew, and the stage goes on; when that brings no newer checkpoint twice in a row, the run ends with what went wrong.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
+import errno
 import json
 import os
-import time
-from collections.abc import Callable, Mapping
+import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from envtune.curriculum import CURRICULUM, Stage
+from envtune.curriculum import Stage
 from envtune.environment.hints import hint_set
 from envtune.errors import EnvtuneError
 from envtune.files import atomic_write, sha256_json, write_json
 from envtune.profile import Profile
 from envtune.provenance import provenance
-from envtune.training import checkpoints, metrics
+from envtune.run_record import end_killed_attempts, write_run_record
+from envtune.training import checkpoints, gates, metrics
+from envtune.training.attempt import Attempt, AttemptFailed
 from envtune.training.cluster import Cluster, cluster
 from envtune.training.config import agent_loop_config, compose, differing_keys, validate
-from envtune.training.processes import marked, watched
+from envtune.training.disk import refuse_full_disk
+from envtune.training.processes import kill_marked, marked
+from envtune.training.progress import say
 
-_POLL_S = 2.0
+_FRUITLESS = 2  # attempts in a row without a newer checkpoint, after which a stage is given up
+# What may differ between attempts at a stage, since its result does not depend on it: where and by how many GPUs it is
+# computed, and when it is to end.
+_NOT_THE_RESULT = ("trainer.nnodes", "trainer.n_gpus_per_node", "envtune")
 
 
 def train(profile: Profile, *, stage: str | None = None, last: str | None = None) -> None:
     """Train all stages in order, those up to and with `last`, or one. Raises EnvtuneError when one cannot be run or fails."""
-    names = [row.name for row in CURRICULUM]
+    names = [row.name for row in profile.curriculum]
     for name in (stage, last):
         if name is not None and name not in names:
-            raise EnvtuneError(f"unknown stage {name!r}; choose one of: {', '.join(names)}")
+            raise EnvtuneError(f"unknown stage {name!r} of the arm {profile.arm}; choose one of: {', '.join(names)}")
     wanted = [stage] if stage else names[: names.index(last or names[-1]) + 1]
-    with contextlib.ExitStack() as stack:
-        environment = stack.enter_context(marked(run_environment(profile), profile.run_dir))
-        start = functools.partial(cluster, profile.ray, profile.preload, environment, profile.run_dir / "cluster.log")
-        shared = functools.cache(lambda: stack.enter_context(start()))  # not before a stage has something to run
-        for row in CURRICULUM:
+    with (
+        _disk_errors(profile),
+        marked(run_environment(profile), profile.run_dir) as environment,
+        _Shared(profile, environment) as shared,
+    ):
+        for row in profile.curriculum:
             if row.name in wanted:
-                train_stage(profile, row, environment, shared)
+                with _recorded(profile):
+                    train_stage(profile, row, environment, shared)
+
+
+class _Shared:
+    """The cluster that all stages run on: started when it is first asked for, and again after `close`."""
+
+    def __init__(self, profile: Profile, environment: Mapping[str, str]) -> None:
+        self._profile, self._environment = profile, environment
+        self._stack = contextlib.ExitStack()
+        self._cluster: Cluster | None = None
+
+    def __enter__(self) -> _Shared:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def get(self) -> Cluster:
+        """The running cluster."""
+        if self._cluster is None:
+            profile = self._profile
+            start = cluster(profile.ray, profile.preload, self._environment, profile.run_dir / "cluster.log")
+            self._cluster = self._stack.enter_context(start)
+        return self._cluster
+
+    def close(self) -> None:
+        """End it, with every process of the run that is left."""
+        self._cluster = None
+        try:
+            self._stack.close()
+        finally:
+            kill_marked(self._profile.run_dir)
+
+
+@contextlib.contextmanager
+def _recorded(profile: Profile) -> Iterator[None]:
+    """run.json is written when a stage begins and when it has ended, in whatever way."""
+    write_run_record(profile)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError, EnvtuneError):  # neither may hide what has gone wrong
+            write_run_record(profile)
+
+
+@contextlib.contextmanager
+def _disk_errors(profile: Profile) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise EnvtuneError(
+            f"the disk of {profile.run_dir} is full; make room, and the same command goes on from the last checkpoint"
+        ) from error
 
 
 def run_environment(profile: Profile) -> dict[str, str]:
@@ -58,33 +127,29 @@ def run_environment(profile: Profile) -> dict[str, str]:
     return environment
 
 
-def train_stage(profile: Profile, stage: Stage, environment: Mapping[str, str], shared: Callable[[], Cluster]) -> Path:
+def train_stage(profile: Profile, stage: Stage, environment: Mapping[str, str], shared: _Shared) -> Path:
     """Run one stage to its end, or go on with it; gives the folder of its result. Does nothing when it is done.
 
-    environment: of its processes; shared: gives the cluster to run on, called when there is something to run.
+    environment: of its processes; shared: has the cluster to run on. Raises EnvtuneError when it cannot be run, fails, or
+    has collapsed.
     """
     folder = profile.stage_dir(stage.name)
     start = start_of(profile, stage)
     config = compose(profile, stage, start, _rows(profile, stage))
     validate(config)
+    gate = gates.read_gate(profile.gate)
     settings = _settings(profile, stage, start, config)
     _refuse_other_settings(folder, settings, config)
     if (folder / "done.json").is_file():
-        _say(f"{stage.name}: done already ({folder / 'model'})")
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # a kill may have come in between
+        say(f"{stage.name}: done already ({folder / 'model'})")
         return folder / "model"
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "agent_loop.yaml", agent_loop_config(profile))  # JSON is YAML
     with atomic_write(folder / "config.yaml") as stream:
         stream.write(OmegaConf.to_yaml(config))
     write_json(folder / "settings.json", settings)
-    wanted = int(config.trainer.total_training_steps)
-    step = checkpoints.repair(folder / "checkpoints", metrics.last_step(folder))
-    began = time.monotonic()
-    if step < wanted:
-        _run(stage, folder, config, shared(), environment, step)
-        step = checkpoints.repair(folder / "checkpoints", metrics.last_step(folder))
-    if step < wanted:
-        raise EnvtuneError(f"{stage.name}: verl ended at step {step} of {wanted}; see {folder / 'log.txt'}")
+    step = _run(profile, stage, config, gate, environment, shared)
     checkpoints.hand_over(folder / "checkpoints", step, folder / "model")
     metrics.consolidate(folder)
     done = {
@@ -92,30 +157,105 @@ def train_stage(profile: Profile, stage: Stage, environment: Mapping[str, str], 
         "feedback": {"hints": profile.feedback(stage), "digest": hint_set(profile.feedback(stage)).digest},
         "steps": step,
         "attempts": len(list((folder / "attempts").glob("[0-9]*"))),
-        "seconds_last_attempt": round(time.monotonic() - began, 1),
+        "gate": _gate_record(profile, folder),
         "model_sha256": checkpoints.weights_sha256(folder / "model"),
         "settings": settings,
         "provenance": provenance(),
     }
+    (folder / "gate.json").unlink(missing_ok=True)
     write_json(folder / "done.json", done)
-    _say(f"{stage.name}: done in {done['seconds_last_attempt']:.0f} s, {step} steps ({folder / 'model'})")
+    shutil.rmtree(folder / "checkpoints")
+    decision = done["gate"]["decision"]
+    why = decision["reason"] if decision["outcome"] == "converged" else "its epochs are over"
+    say(f"{stage.name}: done after {step} steps, {why} ({folder / 'model'})")
     return folder / "model"
+
+
+def _run(
+    profile: Profile,
+    stage: Stage,
+    config: DictConfig,
+    gate: gates.Gate,
+    environment: Mapping[str, str],
+    shared: _Shared,
+) -> int:
+    """Attempts until the stage is over; gives its last step, of which there is a checkpoint. Raises EnvtuneError."""
+    folder, fruitless = profile.stage_dir(stage.name), 0
+    workers = int(config.trainer.nnodes * config.trainer.n_gpus_per_node)
+    planned, step = int(config.trainer.total_training_steps), 0
+    end_killed_attempts(folder)
+    while True:
+        decision = _decide(gate, folder)
+        if decision.outcome == "collapsed":
+            raise _collapsed(profile, stage, folder, decision)
+        before = step
+        step = checkpoints.repair(folder / "checkpoints", metrics.last_step(folder), workers)
+        if step >= (decision.step if decision.outcome == "converged" else planned):
+            return step
+        fruitless = 0 if step > before else fruitless
+        refuse_full_disk(profile, config, folder)
+        try:
+            Attempt(stage, folder, config, step, profile.stall_s, profile.environment).run(
+                shared.get(), environment, begun=lambda: write_run_record(profile)
+            )
+        except AttemptFailed as error:
+            fruitless += 1
+            if not error.reported or fruitless >= _FRUITLESS:
+                raise
+            say(f"{error}\n{stage.name}: going on with a new cluster")
+            shared.close()
+        else:
+            over = _decide(gate, folder).outcome != "go on"
+            if not over and (ended := metrics.last_step(folder)) < planned:
+                raise EnvtuneError(f"{stage.name}: verl ended at step {ended} of {planned}; see {folder / 'log.txt'}")
+
+
+def _decide(gate: gates.Gate, folder: Path) -> gates.Decision:
+    return gates.decide(gate, [gates.point(step, data) for step, data in metrics.merged(folder)])
+
+
+def _gate_record(profile: Profile, folder: Path) -> dict[str, Any]:
+    """The gate's settings, what it decided, and the curve that it decided from."""
+    gate = gates.read_gate(profile.gate)
+    points = [gates.point(step, data) for step, data in metrics.merged(folder)]
+    return {
+        "settings": gate.as_dict(),
+        "decision": gates.decide(gate, points).as_dict(),
+        "curve": gates.curve(points),
+    }
+
+
+def _collapsed(profile: Profile, stage: Stage, folder: Path, decision: gates.Decision) -> EnvtuneError:
+    """Write the stage's gate.json; gives the error that says what is left."""
+    good = checkpoints.last_good(folder / "checkpoints", decision.onset or decision.step)
+    record = {**_gate_record(profile, folder), "last_good_checkpoint": str(good) if good else None}
+    write_json(folder / "gate.json", record)
+    metrics.consolidate(folder)
+    left = (
+        f"The last good checkpoint is {good}"
+        if good
+        else f"No checkpoint is from before; {stage.name} can only be begun again"
+    )
+    return EnvtuneError(
+        f"{stage.name} has collapsed at step {decision.step}: {decision.reason}. {left}. The curve is in "
+        f"{folder / 'gate.json'}. To train on in spite of it, loosen gate.collapse in the profile; to begin the stage again "
+        f"with other settings, move {folder} away"
+    )
 
 
 def start_of(profile: Profile, stage: Stage) -> str | Path:
     """The weights that a stage starts from: the profile's model, or the result of the stage before it."""
-    index = CURRICULUM.index(stage)
-    if index == 0:
+    before = profile.before(stage)
+    if before is None:
         model = profile.start_model
         if isinstance(model, Path) and not (model / "config.json").is_file():
             raise EnvtuneError(f"there is no starting model in {model}; run: make data PROFILE={profile.name}")
         return model
-    before = profile.stage_dir(CURRICULUM[index - 1].name)
-    if not (before / "done.json").is_file():
+    if not (profile.stage_dir(before.name) / "done.json").is_file():
         raise EnvtuneError(
             f"{stage.name} starts from {before.name}'s weights, and {before.name} is not done; train it first"
         )
-    return before / "model"
+    return profile.stage_dir(before.name) / "model"
 
 
 def _rows(profile: Profile, stage: Stage) -> int:
@@ -135,11 +275,21 @@ def _settings(profile: Profile, stage: Stage, start: str | Path, config: DictCon
     """What a stage's result depends on, as hashes: a result is reused only when all of them are the same."""
     files = _manifest(profile)["files"]
     return {
-        "config": sha256_json(OmegaConf.to_container(config, resolve=False)),
+        "config": sha256_json(OmegaConf.to_container(_of_the_result(config), resolve=False)),
         "data": sha256_json([files[name]["rows_sha256"] for name in (stage.name, "validation")]),
         "agent": sha256_json(agent_loop_config(profile)),
         "start": {"model": str(start), "sha256": checkpoints.weights_sha256(start)},
     }
+
+
+def _of_the_result(config: Any) -> Any:
+    """The configuration without what may differ between attempts."""
+    copy = config.copy()
+    OmegaConf.set_struct(copy, False)
+    for key in _NOT_THE_RESULT:
+        parent, _, name = key.rpartition(".")
+        (OmegaConf.select(copy, parent) if parent else copy).pop(name, None)
+    return copy
 
 
 def _refuse_other_settings(folder: Path, settings: Mapping[str, Any], config: DictConfig) -> None:
@@ -152,78 +302,10 @@ def _refuse_other_settings(folder: Path, settings: Mapping[str, Any], config: Di
     if not changed:
         return
     if "config" in changed:
-        keys = list(differing_keys(OmegaConf.load(folder / "config.yaml"), config))
+        old_config = OmegaConf.load(folder / "config.yaml")
+        keys = list(differing_keys(_of_the_result(old_config), _of_the_result(config)))
         changed[changed.index("config")] = f"config ({', '.join(keys[:6])})"
     raise EnvtuneError(
         f"{folder} holds a run with other settings: {', '.join(changed)} changed; move or remove that folder (and "
         "those of the later stages) to train anew, or go back to the old settings"
     )
-
-
-def _run(
-    stage: Stage, folder: Path, config: DictConfig, shared: Cluster, environment: Mapping[str, str], step: int
-) -> None:
-    """One attempt: verl's main_ppo in a process of its own, its progress on our terminal."""
-    wanted = int(config.trainer.total_training_steps)
-    attempt = metrics.new_attempt(folder, step)
-    with atomic_write(attempt / "config.yaml") as stream:
-        stream.write(OmegaConf.to_yaml(_attempt_config(config, folder, attempt, shared)))
-    command = [shared.python, "-m", "verl.trainer.main_ppo", "--config-path", str(attempt), "--config-name", "config"]
-    environment = {**environment, "RAY_ADDRESS": shared.address, "HYDRA_FULL_ERROR": "1"}
-    where = f"from step {step}" if step else "from the start"
-    _say(f"{stage.name} ({stage.aim}): {where}, {wanted} steps; log: {folder / 'log.txt'}")
-    began = time.monotonic()
-    shown = step
-    with (folder / "log.txt").open("ab") as log, watched(command, environment, log, folder) as process:
-        while process.poll() is None:
-            time.sleep(_POLL_S)
-            shown = _show_progress(stage, attempt, shown, wanted, began)
-    _show_progress(stage, attempt, shown, wanted, began)
-    if process.returncode != 0:
-        raise EnvtuneError(
-            f"{stage.name}: verl ended with code {process.returncode}; the same command goes on from its last "
-            f"checkpoint. The end of {folder / 'log.txt'}:\n{_last_error(folder / 'log.txt')}"
-        )
-
-
-def _attempt_config(config: DictConfig, folder: Path, attempt: Path, shared: Cluster) -> DictConfig:
-    """The stage's configuration with what is this attempt's own: where its reports go, and how its processes start."""
-    own = {
-        "ray_kwargs.ray_init.runtime_env.py_executable": shared.python,
-        "ray_kwargs.ray_init.runtime_env.env_vars": {
-            "VERL_FILE_LOGGER_PATH": str(attempt / "verl.jsonl"),
-            "TENSORBOARD_DIR": str(folder / "tensorboard" / attempt.name),
-        },
-        "hydra": {"run": {"dir": str(attempt)}, "output_subdir": None},
-    }
-    full = config.copy()
-    for key, value in own.items():
-        OmegaConf.update(full, key, value, force_add=True)
-    return full
-
-
-def _show_progress(stage: Stage, attempt: Path, shown: int, wanted: int, began: float) -> int:
-    """Print a line for each step that verl has reported since `shown`; gives the last one."""
-    for step, data in metrics.read_attempt(attempt):
-        if step > shown and "actor/grad_norm" in data:
-            reward = data.get("critic/score/mean", data.get("critic/rewards/mean", float("nan")))
-            _say(
-                f"{stage.name}: step {step}/{wanted}, reward {reward:.3f}, gradient norm {data['actor/grad_norm']:.3g}, "
-                f"{data.get('timing_s/step', float('nan')):.0f} s ({time.monotonic() - began:.0f} s since the start)"
-            )
-            shown = step
-    return shown
-
-
-def _last_error(log: Path) -> str:
-    """The lines of a log that say what went wrong: from the last traceback on, or the last few."""
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    errors = [number for number, line in enumerate(lines) if "Error" in line]
-    end = errors[-1] + 1 if errors else len(lines)
-    return "\n".join(line[:300] for line in lines[max(0, end - 8) : end])
-
-
-def _say(text: str) -> None:
-    from rich.console import Console
-
-    Console(highlight=False, soft_wrap=True).print(f"[{time.strftime('%H:%M:%S')}] {text}", markup=False)

@@ -11,6 +11,7 @@ from rich.console import Console
 from envtune.evaluation.scripted_endpoint import ScriptedEndpoint
 from envtune.evaluation.suite import evaluate_suite
 from envtune.profile import Profile, Tasks
+from envtune.run_record import write_run_record
 from envtune.tables import summarise, write_tables
 from envtune.tasks import find_task
 
@@ -31,7 +32,14 @@ def test_summary(tmp_path: Path) -> None:
     stage = profile.stage_dir("stage1")
     stage.mkdir(parents=True)
     (stage / "metrics.jsonl").touch()
-    (stage / "done.json").write_text(json.dumps({"steps": 2, "seconds_last_attempt": 75.4}))
+    (stage / "done.json").write_text(json.dumps({"steps": 2}))
+    attempt = stage / "attempts" / "001"
+    attempt.mkdir(parents=True)
+    layout = {"nodes": 1, "gpus_per_node": 8, "device": "cuda"}
+    began = {"start_step": 0, "began": "2026-11-01T10:00:00+00:00", "layout": layout}
+    (attempt / "attempt.json").write_text(json.dumps(began))
+    (attempt / "end.json").write_text(json.dumps({"ended": "2026-11-01T10:01:15+00:00", "outcome": "finished"}))
+    write_run_record(profile)
     profile.stage_dir("stage2").mkdir()
     task = find_task("multi_turn_base_1")
     with ScriptedEndpoint([task], "malformed") as scripted:

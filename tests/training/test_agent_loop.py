@@ -29,6 +29,7 @@ from envtune.environment import Episode, StopReason, Trajectory, render_reply
 from envtune.environment.gold_policy import gold_replies
 from envtune.errors import EnvtuneError
 from envtune.training.dataset import EpisodeSpec, get_task, make_row
+from envtune.training.time_split import EPISODE_PARTS
 from envtune.training.tokens import ChatTokens
 
 TASK_ID = "multi_turn_base_0"
@@ -375,3 +376,65 @@ def test_whatever_is_sampled_the_rules_hold(verl_config: Any, tokenizers: Any, d
     assert len(output.response_ids) <= length
     assert info["aborted"] == 0.0 and 0.0 <= output.reward_score <= 1.0
     assert info["stop_reason"] == ("over_budget" if info["over_budget"] else "completed")
+
+
+# -- what is reported of an episode beside its reward
+
+
+def test_seconds_and_tokens_of_an_episode(player: Player) -> None:
+    engine = ScriptedEngine(player.tokenizer, gold(make_spec()))
+    output = player.play(engine, make_spec())
+    assert set(output.extra_fields["seconds"]) == set(EPISODE_PARTS)
+    assert all(seconds > 0 for seconds in output.extra_fields["seconds"].values())
+    assert output.extra_fields["sampled_tokens"] == sum(map(len, engine.sampled))
+
+
+def test_what_was_sampled_counts_also_where_nothing_is_learnt(player: Player) -> None:
+    class GivesUp(ScriptedEngine):
+        async def generate(self, *args: Any, **kwargs: Any) -> Any:
+            output = await super().generate(*args, **kwargs)
+            output.stop_reason = "aborted"
+            return output
+
+    output = player.play(GivesUp(player.tokenizer, [ANSWER]), make_spec())
+    assert sum(output.response_mask) == 0 < output.extra_fields["sampled_tokens"]
+
+
+# -- seeds
+
+
+def seeds_of(player: Player, entry: str = ", seeded: true", **row: Any) -> list[int | None]:
+    spec = make_spec()
+    engine = ScriptedEngine(player.tokenizer, gold(spec))
+    player.play(engine, spec, {**make_row(0, spec), **row} if row else None, entry, seed=5)
+    return [call.get("seed") for call in engine.calls]
+
+
+def test_seeds_follow_from_the_episodes_place_and_differ_between_replies(player: Player) -> None:
+    first, again = seeds_of(player), seeds_of(player)
+    assert first == again and len(first) > 3
+    assert len(set(first)) == len(first) and all(0 <= seed < 2**32 for seed in first if seed is not None)
+
+
+def test_without_seeded_the_engine_draws_for_itself(player: Player) -> None:
+    assert set(seeds_of(player, entry="")) == {None}
+
+
+@pytest.mark.parametrize("changed", [{"seed": 6}, {"global_steps": 4}, {"session_id": 1}])
+def test_another_run_step_or_rollout_has_other_seeds(player: Player, changed: dict[str, int]) -> None:
+    spec = make_spec()
+    seeds = []
+    for place in (
+        {"seed": 5, "global_steps": 3, "session_id": 0},
+        {"seed": 5, "global_steps": 3, "session_id": 0} | changed,
+    ):
+        engine, row = ScriptedEngine(player.tokenizer, gold(spec)), make_row(0, spec)
+        run_seed = place.pop("seed")
+
+        async def play(engine: Any = engine, row: Any = row, place: Any = place, run_seed: int = run_seed) -> None:
+            loop = player.loop(engine, ", seeded: true", seed=run_seed)
+            await loop.run({"temperature": 1.0}, raw_prompt=row["prompt"], **row, **place)
+
+        asyncio.run(play())
+        seeds.append([call["seed"] for call in engine.calls])
+    assert not set(seeds[0]) & set(seeds[1])

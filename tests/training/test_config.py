@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from envtune.curriculum import CURRICULUM, Stage
+from envtune.curriculum import ARMS, CURRICULUM
 from envtune.errors import EnvtuneError
-from envtune.profile import PROFILES, Profile, load_profile
+from envtune.profile import PROFILES, Profile, load_profile, names
 from envtune.training.config import agent_loop_config, compose, compose_all, differing_keys, validate
-from envtune.training.paper_settings import departures, load_settings, markdown_table, unexplained
+from envtune.training.paper_settings import departures, load_settings, markdown_table, recipes_table, stale, unexplained
 
 ROWS = {"stage1": 75, "base": 100, "all": 400}
 
 
-@pytest.fixture(scope="module", params=sorted(path.stem for path in PROFILES.glob("*.yaml")))
+@pytest.fixture(scope="module", params=names())
 def profile(request: pytest.FixtureRequest) -> Profile:
     return load_profile(request.param)
 
@@ -28,14 +28,31 @@ def gpu() -> dict[str, object]:
     return {stage.name: compose(loaded, stage, "Qwen/Qwen2.5-7B-Instruct", ROWS[stage.data]) for stage in CURRICULUM}
 
 
-@pytest.mark.parametrize("stage", CURRICULUM, ids=lambda stage: stage.name)
-def test_verl_accepts_every_stage(profile: Profile, stage: Stage) -> None:
-    rows = len(profile.tasks.ids(stage.data) or ()) or ROWS[stage.data]
-    validate(compose(profile, stage, "some/model", rows))
+@pytest.mark.parametrize("arm", ARMS)
+def test_verl_accepts_every_stage_of_every_arm(profile: Profile, arm: str) -> None:
+    """And where the profile is at the paper's scale, each setting is the paper's or has a reason."""
+    profile = dataclasses.replace(profile, arm=arm)
+    configs = {}
+    for stage in profile.curriculum:
+        rows = len(profile.tasks.ids(stage.data) or ()) or ROWS[stage.data]
+        configs[stage.name] = compose(profile, stage, profile.start_model, rows)
+        validate(configs[stage.name])
+    if profile.base == "gpu":
+        assert unexplained(configs, load_settings(profile.reasons)) == []
+
+
+def test_the_recipes_are_the_papers_models_and_one_more() -> None:
+    on_gpus = [profile for name in names() if (profile := load_profile(name)).base == "gpu"]
+    published = next(one for one in load_settings() if one.key == "actor_rollout_ref.model.path")
+    models = {profile.start_model for profile in on_gpus}
+    assert models == {published.paper, *published.also, "Qwen/Qwen3-4B-Instruct-2507"}
+    assert all(profile.model["source"] == "hf" for profile in on_gpus)
+    for profile in on_gpus[1:]:  # short: only what differs
+        assert len((PROFILES / f"{profile.name}.yaml").read_text(encoding="utf-8").splitlines()) < 12
 
 
 def test_gpu_has_the_papers_settings_or_a_reason(gpu) -> None:
-    assert unexplained(gpu) == []
+    assert unexplained(gpu) == stale(gpu) == []
     assert {departure.key for departure in departures(gpu)} == {
         "actor_rollout_ref.actor.ppo_mini_batch_size",
         "actor_rollout_ref.rollout.name",
@@ -45,7 +62,9 @@ def test_gpu_has_the_papers_settings_or_a_reason(gpu) -> None:
 def test_the_readme_s_table_is_that_of_the_profiles(monkeypatch: pytest.MonkeyPatch) -> None:
     """To mend it: python -m envtune.training.paper_settings"""
     monkeypatch.delenv("ENVTUNE_RUNS", raising=False)
-    assert markdown_table(compose_all()) in (PROFILES / "README.md").read_text(encoding="utf-8")
+    readme = (PROFILES / "README.md").read_text(encoding="utf-8")
+    assert markdown_table(compose_all()) in readme
+    assert recipes_table(profile for name in names() if (profile := load_profile(name)).base == "gpu") in readme
 
 
 def test_the_stages_rows_are_the_papers() -> None:

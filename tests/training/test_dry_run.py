@@ -19,7 +19,7 @@ from envtune.training import cost
 from envtune.training.dry_run import Findings, check_stages, dry_run, from_start_model, stage_costs
 from envtune.training.lock_check import check_lock
 from envtune.training.model_shape import HUB, ModelShape, shape_of
-from envtune.training.paper_settings import Setting, departures, load_settings, unexplained
+from envtune.training.paper_settings import Setting, departures, load_settings, stale, unexplained
 
 ROOT = Path(__file__).parents[2]
 QWEN = HUB["Qwen/Qwen2.5-7B-Instruct"]
@@ -82,6 +82,8 @@ def test_a_departure_without_a_reason_and_a_reason_without_a_departure_are_probl
     assert unexplained(config, settings) == [
         "a.b is 2, the paper has 1, and no reason is given",
         "a.gone is not set, the paper has 0.5, and no reason is given",
+    ]
+    assert stale(config, settings) == [
         "a.same has a reason for departing from the paper but does not depart",
     ]
 
@@ -134,10 +136,12 @@ def test_a_model_in_a_folder_is_counted_as_its_weights_are(tmp_path: Path) -> No
 def test_disk_is_checkpoints_kept_and_the_result(gpu: Profile, findings: Findings) -> None:
     costs = stage_costs(gpu, findings, QWEN, cost.Assumptions())
     plan = costs[0].plan
-    assert (plan.checkpoints_written, plan.checkpoints_kept) == (16, 2)  # every fifth of 80 steps
+    assert (plan.checkpoints_written, plan.checkpoints_kept) == (16, 3)  # every fifth of 80 steps
     checkpoint = QWEN.parameters * (4 + 8 + 4)  # verl's shards, AdamW's moments, the whole model
     dumps = 80 * 256 * (plan.prompt_length + 0.6 * 10_000) * 4
-    assert costs[0].disk == pytest.approx(2 * checkpoint + 4 * QWEN.parameters + dumps)
+    assert costs[0].checkpoints == 3 * checkpoint
+    assert costs[0].disk == pytest.approx(4 * QWEN.parameters + dumps)
+    assert cost.peak_disk(costs) == pytest.approx(sum(one.disk for one in costs) + 3 * checkpoint)
     assert cost.checkpoint_bytes(QWEN, ["model"]) == 4 * QWEN.parameters
 
 

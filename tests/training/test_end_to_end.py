@@ -1,7 +1,6 @@
 """The whole of training on real parts: verl's trainer on Ray, vLLM's rollouts, our episodes, checkpoints, hand-over.
 
-Only the model is small: two random layers (`envtune.models.tiny`). It never gets a reward, so what moves its weights is
-the entropy bonus; all that is asserted here is the machinery. Profile: reproduce/cpu.yaml with sizes cut.
+Only the model is small (`tests/helpers/tiny_run.py`): all that is asserted here is the machinery.
 """
 
 from __future__ import annotations
@@ -12,67 +11,21 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
-import psutil
 import pytest
 import torch
-import yaml
-from safetensors.torch import load_file
+from helpers.tiny_run import LEARNING_RATE, make_profile, no_process_left, rows, same, weights
 
 from envtune.curriculum import CURRICULUM
-from envtune.models.tiny import write_random_model
-from envtune.profile import PROFILES, Profile, load_profile
-from envtune.training import train, write_data
+from envtune.profile import Profile, load_profile
+from envtune.training import train
 from envtune.training.metrics import last_step
-
-LEARNING_RATE = "actor_rollout_ref.actor.optim.lr"
-SIZES = {
-    "data.train_batch_size": 2,
-    "data.max_prompt_length": 4096,
-    "data.max_response_length": 640,
-    "actor_rollout_ref.rollout.n": 2,
-    "actor_rollout_ref.rollout.max_model_len": 4736,
-    "actor_rollout_ref.rollout.max_num_batched_tokens": 4736,
-    LEARNING_RATE: 1e-3,
-}
-
-
-def make_profile(folder: Path, stages: dict[str, Any] | None = None, **verl: Any) -> Path:
-    """The CPU profile with a tiny random model and small sizes, as a file, with its model and its data beside it."""
-    content = yaml.safe_load((PROFILES / "cpu.yaml").read_text(encoding="utf-8"))
-    content["name"] = "tiny"
-    content["agent"] = {"max_reply_tokens": 16}
-    content["verl"] |= {**SIZES, **verl}
-    content["stages"] = stages or {}
-    content["environment"]["OMP_NUM_THREADS"] = 1
-    path = folder / "tiny.yaml"
-    path.write_text(yaml.safe_dump(content), encoding="utf-8")
-    profile = load_profile(str(path))
-    write_random_model(profile.run_dir / "model", seed=0)
-    write_data(profile)
-    return path
 
 
 @pytest.fixture(autouse=True)
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ENVTUNE_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "datasets"))
-
-
-def weights(model: Path) -> dict[str, torch.Tensor]:
-    return load_file(model / "model.safetensors")
-
-
-def rows(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-def same(one: Path, other: Path) -> bool:
-    """Whether two models have bit for bit the same weights."""
-    before, after = weights(one), weights(other)
-    assert before.keys() == after.keys()
-    return all(torch.equal(before[key], after[key]) for key in before)
 
 
 def check_stage(profile: Profile, name: str, steps: int = 1) -> None:
@@ -85,11 +38,12 @@ def check_stage(profile: Profile, name: str, steps: int = 1) -> None:
         assert all(math.isfinite(value) for value in row["data"].values() if isinstance(value, float)), row
         assert row["data"]["actor/grad_norm"] > 0
         assert any(key.startswith("val-core/") for key in row["data"])
+        check_reports(row["data"])
     # the KL reference is the stage's own start
     assert metrics[0]["data"]["actor/kl_loss"] == pytest.approx(0, abs=1e-6)
     # vLLM sampled from the very weights that were trained
     assert metrics[0]["data"]["training/rollout_probs_diff_max"] == pytest.approx(0, abs=1e-4)
-    assert [path.name for path in (folder / "checkpoints").glob("global_step_*")] == [f"global_step_{steps}"]
+    assert not (folder / "checkpoints").exists(), "a finished stage keeps its result alone"
     assert list((folder / "tensorboard").rglob("events.out.*"))
     subset = next(stage.data for stage in CURRICULUM if stage.name == name)
     for step in range(1, steps + 1):
@@ -99,20 +53,14 @@ def check_stage(profile: Profile, name: str, steps: int = 1) -> None:
     assert all(tensor.dtype == torch.float32 for tensor in weights(folder / "model").values())
 
 
-def no_process_left(profile: Profile, within_s: float) -> bool:
-    deadline = time.monotonic() + within_s
-    while any(_belongs(process, profile) for process in psutil.process_iter()):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.5)
-    return True
-
-
-def _belongs(process: psutil.Process, profile: Profile) -> bool:
-    try:
-        return process.environ().get("ENVTUNE_RUN_DIR") == str(profile.run_dir)
-    except psutil.Error:
-        return False
+def check_reports(data: dict[str, float]) -> None:
+    """What our trainer adds to verl's metrics of a step."""
+    parts = {key: value for key, value in data.items() if key.startswith("split/")}
+    assert sum(parts.values()) == pytest.approx(data["timing_s/step"] + data["timing_s/testing"], rel=0.02)
+    assert parts["split/generation_s"] > parts["split/environment_s"] > 0 < parts["split/tokenisation_s"]
+    assert 0 <= data["rollout/idle_share"] < 1
+    assert data["tokens/response"] > data["tokens/sampled"] > 0 < data["tokens/prompt"]
+    assert 0 <= data["episode/format_rate"] <= 1 and data["episode/replies"] >= 1
 
 
 @pytest.mark.timeout(900)

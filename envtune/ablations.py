@@ -1,0 +1,75 @@
+"""The ablations: every arm of the curriculum with every seed, each a run of its own, one after another.
+
+    envtune ablations --profile gpu --arm binary-reward --seeds 42,43
+    make ablations PROFILE=gpu                                          all arms, three seeds
+
+A run goes through the same steps as `make reproduce`; what is done is not repeated. One that fails (the single stage
+of the paper's figure collapses) does not keep the others from running: it is reported at the end.
+"""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+from envtune.curriculum import ARMS
+from envtune.errors import EnvtuneError
+from envtune.profile import Profile, load_profile
+
+
+def run_ablations(name: str, *, arms: str | None = None, seeds: str = "42,43,44", dry_run: bool = False) -> int:
+    """Run, or with `dry_run` only check, the arms (names with commas between; None: all) with the seeds.
+
+    Gives 0 when all ended well, else 1. Raises EnvtuneError for an arm, a seed or a profile that there is not.
+    """
+    profiles = [
+        load_profile(name, arm=arm, seed=seed) for seed in _numbers(seeds) for arm in _listed(arms) or list(ARMS)
+    ]
+    console = Console(highlight=False)
+    outcomes = {profile: _outcome(profile, dry_run, console) for profile in dict.fromkeys(profiles)}
+    table = Table("arm", "seed", "outcome", "where")
+    for profile, outcome in outcomes.items():
+        table.add_row(profile.arm, str(profile.seed), outcome or "done", str(profile.run_dir))
+    console.print(table)
+    return int(any(outcomes.values()))
+
+
+def _outcome(profile: Profile, dry_run: bool, console: Console) -> str:
+    """What went wrong, empty when nothing did."""
+    console.rule(f"{profile.name}, arm {profile.arm}, seed {profile.seed}")
+    try:
+        if dry_run:
+            from envtune.training.dry_run import dry_run as check
+
+            return "problems, see above" if check(profile, console) else ""
+        _run(profile)
+    except EnvtuneError as error:
+        console.print(str(error), style="red", markup=False)
+        return str(error).splitlines()[0]
+    return ""
+
+
+def _run(profile: Profile) -> None:
+    from envtune.evaluation import evaluate
+    from envtune.models import prepare_model
+    from envtune.tables import write_tables
+    from envtune.training import train, write_data
+
+    prepare_model(profile)
+    write_data(profile)
+    try:
+        train(profile)
+    finally:  # a stage that collapsed leaves those before it, and they are results
+        evaluate(profile)
+        write_tables(profile)
+
+
+def _listed(text: str | None) -> list[str]:
+    return [part for part in (text or "").replace(",", " ").split() if part]
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        return [int(part) for part in _listed(text)]
+    except ValueError as error:
+        raise EnvtuneError(f"seeds are whole numbers with commas between, not {text!r}") from error
