@@ -7,11 +7,12 @@ All on real parts: four stages of the tiny run (`helpers/tiny_run.py`), three st
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -111,9 +112,9 @@ def assert_same_run(profile: Profile, whole: Profile) -> None:
         assert all(before[key].equal(after[key]) for key in before), f"{name}: other weights"
 
 
-def victims(profile: Profile, driver: subprocess.Popen[bytes]) -> dict[str, list[psutil.Process]]:
-    """Processes of a run by what they are."""
-    found: dict[str, list[psutil.Process]] = {"driver": [psutil.Process(driver.pid)]}
+def victims(profile: Profile) -> dict[str, list[psutil.Process]]:
+    """Processes that a run has started, by what they are."""
+    found: dict[str, list[psutil.Process]] = {}
     for process in psutil.process_iter():
         try:
             if process.environ().get("ENVTUNE_RUN_DIR") != str(profile.run_dir):
@@ -135,33 +136,45 @@ _KINDS = (
 
 
 def test_many_kills(undisturbed: tuple[Path, Profile], tmp_path: Path) -> None:
-    """At random moments, of random processes; the driver as often as all others together."""
+    """At random moments, of random processes; the driver as often as all others together. A run that is done before all
+    kills are used up is compared, and another begun."""
     chance, killed, began = random.Random(SEED), Counter[str](), time.monotonic()
-    profile = copy_of(undisturbed, tmp_path / "runs")
-    log, starts = tmp_path / "log.txt", 0
-    while True:
-        driver, starts = start(undisturbed[0], tmp_path / "runs", log), starts + 1
-        while sum(killed.values()) < KILLS and driver.poll() is None:
-            _sleep_while_alive(driver, chance.uniform(3, 90))
-            there = victims(profile, driver)
-            kind = "driver" if chance.random() < 0.5 else chance.choice(sorted(there))
-            if driver.poll() is None and there.get(kind):
-                chance.choice(there[kind]).send_signal(signal.SIGKILL)
-                killed[kind] += 1
-        code = driver.wait()
-        if code == 0 and sum(killed.values()) >= KILLS:
+    for number in itertools.count(1):
+        runs, log, starts = tmp_path / f"runs{number}", tmp_path / f"log{number}.txt", 0
+        profile = copy_of(undisturbed, runs)
+        before = sum(killed.values())
+        code = -1
+        while code != 0:
+            driver, starts = start(undisturbed[0], runs, log), starts + 1
+            assert starts < 4 * KILLS, log.read_text()[-5000:]
+            while sum(killed.values()) < KILLS:
+                _sleep_while_alive(driver, chance.uniform(3, 75))
+                if driver.poll() is not None:
+                    break
+                killed[_kill_one(profile, driver, chance)] += 1
+            code = driver.wait()
+        assert no_process_left(profile, within_s=30)
+        assert_same_run(profile, undisturbed[1])
+        attempts = {name: len(list((profile.stage_dir(name) / "attempts").iterdir())) for name in STAGES}
+        print(
+            f"\nrun {number}: {sum(killed.values()) - before} kills, {starts} starts, attempts {attempts}, equal to the "
+            f"undisturbed run; so far {dict(killed)}, seed {SEED}, {time.monotonic() - began:.0f} s",
+            flush=True,
+        )
+        if sum(killed.values()) >= KILLS:
             break
-        assert code != 0 or not (profile.stage_dir("stage4") / "done.json").is_file() or killed, "nothing was killed"
-        assert starts < 4 * KILLS, log.read_text()[-5000:]
-        if code == 0:  # it was done before all kills were used up
-            break
-    attempts = {name: len(list((profile.stage_dir(name) / "attempts").iterdir())) for name in STAGES}
-    print(
-        f"\n{sum(killed.values())} kills ({dict(killed)}), seed {SEED}, {starts} starts, attempts {attempts}, "
-        f"{time.monotonic() - began:.0f} s"
-    )
-    assert no_process_left(profile, within_s=30)
-    assert_same_run(profile, undisturbed[1])
+
+
+def _kill_one(profile: Profile, driver: subprocess.Popen[bytes], chance: random.Random) -> str:
+    """Kill a process of the run; gives what it was."""
+    there = victims(profile)
+    kind = "driver" if not there or chance.random() < 0.5 else chance.choice(sorted(there))
+    if kind == "driver":
+        driver.kill()
+    else:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            chance.choice(there[kind]).kill()
+    return kind
 
 
 def _sleep_while_alive(process: subprocess.Popen[bytes], seconds: float) -> None:
@@ -177,7 +190,7 @@ def test_one_worker_is_killed_and_the_same_command_goes_on(undisturbed: tuple[Pa
     while not checkpoint.is_file():
         assert driver.poll() is None, (tmp_path / "log.txt").read_text()
         time.sleep(0.1)
-    workers = victims(profile, driver).get("worker") or []
+    workers = victims(profile).get("worker") or []
     assert workers, "no worker was found"
     workers[0].kill()
     assert driver.wait() == 0, (tmp_path / "log.txt").read_text()

@@ -33,7 +33,11 @@ SIZES = {
 
 
 def make_profile(
-    folder: Path, stages: dict[str, Any] | None = None, environment: dict[str, str] | None = None, **verl: Any
+    folder: Path,
+    stages: dict[str, Any] | None = None,
+    environment: dict[str, str] | None = None,
+    gate: dict[str, Any] | None = None,
+    **verl: Any,
 ) -> Path:
     """The CPU profile with a tiny random model and small sizes, as a file, with its model and its data beside it."""
     content = yaml.safe_load((PROFILES / "cpu.yaml").read_text(encoding="utf-8"))
@@ -41,6 +45,7 @@ def make_profile(
     content["agent"]["max_reply_tokens"] = 16
     content["verl"] |= {**SIZES, **verl}
     content["stages"] = stages or {}
+    content["gate"] = gate or content["gate"]
     content["environment"] |= {"OMP_NUM_THREADS": 1, **(environment or {})}
     path = folder / "tiny.yaml"
     path.write_text(yaml.safe_dump(content), encoding="utf-8")

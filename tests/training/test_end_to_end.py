@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,9 @@ import torch
 from helpers.tiny_run import LEARNING_RATE, make_profile, no_process_left, rows, same, weights
 
 from envtune.curriculum import CURRICULUM
+from envtune.errors import EnvtuneError
 from envtune.profile import Profile, load_profile
+from envtune.run_record import read_run_record
 from envtune.training import train
 from envtune.training.metrics import last_step
 
@@ -51,6 +55,14 @@ def check_stage(profile: Profile, name: str, steps: int = 1) -> None:
         assert len(dumped) == 4  # two prompts, two rollouts of each
         assert {row["gts"] for row in dumped} <= set(profile.tasks.ids(subset) or ())
     assert all(tensor.dtype == torch.float32 for tensor in weights(folder / "model").values())
+
+
+def edit(path: Path, change: Callable[[str], str]) -> None:
+    """Change a file, and make sure that it has changed."""
+    before = path.read_text(encoding="utf-8")
+    after = change(before)
+    assert after != before
+    path.write_text(after, encoding="utf-8")
 
 
 def check_reports(data: dict[str, float]) -> None:
@@ -91,6 +103,43 @@ def test_all_four_stages_and_none_twice(tmp_path: Path) -> None:
     finished = {path: path.stat().st_mtime_ns for path in profile.run_dir.rglob("*") if path.is_file()}
     train(profile)
     assert {path: path.stat().st_mtime_ns for path in profile.run_dir.rglob("*") if path.is_file()} == finished
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_stage_that_has_converged_ends_and_one_that_collapses_stops_the_run(tmp_path: Path) -> None:
+    """The trainer ends the run at the step that the gate names, and the driver reads the same from the metrics."""
+    keys = {"trainer.total_training_steps": 12, "trainer.save_freq": 100}
+    # no reward, so no rise: converged as soon as it may be, at a step that verl would not have saved
+    gate = {"rule": "plateau", "window": 2, "patience": 1, "min_steps": 4, "grad_norm_spread": 100.0}
+    path = make_profile(tmp_path, gate=gate, **keys)
+    profile = load_profile(str(path))
+    train(profile, last="stage1")
+    done = json.loads((profile.stage_dir("stage1") / "done.json").read_text(encoding="utf-8"))
+    assert done["gate"]["decision"]["outcome"] == "converged" and "stopped rising" in done["gate"]["decision"]["reason"]
+    assert 4 <= done["steps"] == done["gate"]["decision"]["step"] < 12
+    check_stage(profile, "stage1", steps=done["steps"])
+    assert [row["step"] for row in done["gate"]["curve"]] == list(range(1, done["steps"] + 1))
+
+    # the same with a limit that any gradient is above: stage 2 collapses at its second step
+    edit(
+        path, lambda text: text.replace("  rule: plateau", "  rule: epochs\n  collapse: {grad_norm: 1.0e-12, steps: 2}")
+    )
+    edit(path, lambda text: text.replace("trainer.save_freq: 100", "trainer.save_freq: 1"))
+    profile = load_profile(str(path))
+    shutil.rmtree(profile.stage_dir("stage1"))
+    with pytest.raises(EnvtuneError, match=r"stage1 has collapsed at step 2: .*No checkpoint is from before"):
+        train(profile)
+    folder = profile.stage_dir("stage1")
+    gate = json.loads((folder / "gate.json").read_text(encoding="utf-8"))
+    assert (gate["decision"]["step"], gate["decision"]["onset"], gate["last_good_checkpoint"]) == (2, 1, None)
+    assert not (folder / "done.json").exists() and [row["step"] for row in rows(folder / "metrics.jsonl")] == [1, 2]
+    attempts = list((folder / "attempts").iterdir())
+    with pytest.raises(EnvtuneError, match="has collapsed at step 2"):  # and it is not gone on with
+        train(profile)
+    assert list((folder / "attempts").iterdir()) == attempts
+    record = read_run_record(profile.run_dir / "run.json")
+    assert record["run"]["status"] == "collapsed" and record["stages"][0]["gate"]["decision"]["step"] == 2
 
 
 @pytest.mark.slow
