@@ -120,3 +120,15 @@ def sha256_json(value: Any) -> str:
     """Hex SHA-256 of a value's canonical JSON (sorted keys, no spaces, UTF-8)."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def sha256_weights(model: Path) -> str:
+    """Hex SHA-256 over the names and hashes of a model folder's .safetensors files: what a checkpoint is known by.
+
+    Raises EnvtuneError for a folder that holds no model.
+    """
+    files = sorted(model.glob("*.safetensors"))
+    if not files or not (model / "config.json").is_file():
+        raise EnvtuneError(f"{model} holds no model (config.json and .safetensors files); name another folder")
+    lines = "".join(f"{path.name} {sha256_file(path)}\n" for path in files)
+    return hashlib.sha256(lines.encode()).hexdigest()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from envtune.errors import EnvtuneError
-from envtune.files import sha256_file
+from envtune.files import sha256_weights
 
 if TYPE_CHECKING:
     from envtune.profile import Profile
@@ -53,13 +52,4 @@ def checkpoints(profile: Profile) -> list[Checkpoint]:
 def checkpoint(name: str, model: str, training_steps: int | None) -> Checkpoint:
     """A checkpoint with the hash of its weights. Raises EnvtuneError for a folder that holds none."""
     folder = Path(model)
-    return Checkpoint(name, model, training_steps, weights_sha256(folder) if folder.is_dir() else None)
-
-
-def weights_sha256(folder: Path) -> str:
-    """Hex SHA-256 over the names and hashes of a model folder's .safetensors files."""
-    files = sorted(folder.glob("*.safetensors"))
-    if not files or not (folder / "config.json").is_file():
-        raise EnvtuneError(f"{folder} holds no model (config.json and .safetensors files); name another folder")
-    lines = "".join(f"{path.name} {sha256_file(path)}\n" for path in files)
-    return hashlib.sha256(lines.encode()).hexdigest()
+    return Checkpoint(name, model, training_steps, sha256_weights(folder) if folder.is_dir() else None)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from envtune.errors import EnvtuneError
-from envtune.files import atomic_write, sha256_file, write_json
+from envtune.files import atomic_write, write_json
 from envtune.training import gates
 
 _TRACKER = "latest_checkpointed_iteration.txt"
@@ -95,17 +95,6 @@ def hand_over(folder: Path, step: int, target: Path) -> None:
     write_json(unfinished / "config.json", {**config, "dtype": "float32"})
     shutil.rmtree(target, ignore_errors=True)
     os.replace(unfinished, target)
-
-
-def weights_sha256(model: str | Path) -> str | None:
-    """One hash over a model folder's weights files; None for an id on the model hub."""
-    folder = Path(model)
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        return None
-    if len(files) == 1:
-        return sha256_file(files[0])
-    return "+".join(sha256_file(file)[:16] for file in files)
 
 
 def _steps(folder: Path) -> list[tuple[int, Path]]:

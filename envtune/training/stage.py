@@ -30,7 +30,7 @@ from omegaconf import DictConfig, OmegaConf
 from envtune.curriculum import Stage
 from envtune.environment.hints import hint_set
 from envtune.errors import EnvtuneError
-from envtune.files import atomic_write, sha256_json, write_json
+from envtune.files import atomic_write, sha256_json, sha256_weights, write_json
 from envtune.profile import Profile
 from envtune.provenance import provenance
 from envtune.run_record import end_killed_attempts, write_run_record
@@ -158,7 +158,7 @@ def train_stage(profile: Profile, stage: Stage, environment: Mapping[str, str], 
         "steps": step,
         "attempts": len(list((folder / "attempts").glob("[0-9]*"))),
         "gate": _gate_record(profile, folder),
-        "model_sha256": checkpoints.weights_sha256(folder / "model"),
+        "model_sha256": sha256_weights(folder / "model"),
         "settings": settings,
         "provenance": provenance(),
     }
@@ -278,7 +278,7 @@ def _settings(profile: Profile, stage: Stage, start: str | Path, config: DictCon
         "config": sha256_json(OmegaConf.to_container(_of_the_result(config), resolve=False)),
         "data": sha256_json([files[name]["rows_sha256"] for name in (stage.name, "validation")]),
         "agent": sha256_json(agent_loop_config(profile)),
-        "start": {"model": str(start), "sha256": checkpoints.weights_sha256(start)},
+        "start": {"model": str(start), "sha256": sha256_weights(Path(start)) if Path(start).is_dir() else None},
     }
 
 

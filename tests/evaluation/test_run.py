@@ -10,11 +10,12 @@ import pytest
 
 from envtune.errors import EnvtuneError
 from envtune.evaluation import evaluate
-from envtune.evaluation.checkpoints import checkpoints, weights_sha256
+from envtune.evaluation.checkpoints import checkpoints
 from envtune.evaluation.records import RunFolder, read_records
 from envtune.evaluation.run import evaluation_tasks
 from envtune.evaluation.scripted_endpoint import ScriptedEndpoint
 from envtune.evaluation.server import ServerSettings, VllmServer
+from envtune.files import sha256_weights
 from envtune.models.tiny import write_random_model
 from envtune.profile import Profile, Tasks
 from envtune.tasks import load_tasks
@@ -109,7 +110,7 @@ def test_real_server_one_for_all_checkpoints(profile: Profile, capfd: pytest.Cap
     fresh = dataclasses.replace(profile, run_dir=profile.run_dir.parent / "fresh")
     (folder,) = evaluate(fresh, model=str(second)).values()
     assert _replies(folder) == replies["stage1"]
-    assert weights_sha256(second) == checkpoints(profile)[1].sha256
+    assert sha256_weights(second) == checkpoints(profile)[1].sha256
 
 
 def _replies(folder: Path) -> list[str]:
