@@ -22,16 +22,15 @@ def run_ablations(name: str, *, arms: str | None = None, seeds: str = "42,43,44"
 
     Gives 0 when all ended well, else 1. Raises EnvtuneError for an arm, a seed or a profile that there is not.
     """
-    profiles = [
-        load_profile(name, arm=arm, seed=seed) for seed in _numbers(seeds) for arm in _listed(arms) or list(ARMS)
-    ]
+    wanted = [(arm, seed) for seed in _numbers(seeds) for arm in _listed(arms) or ARMS]
+    profiles = [load_profile(name, arm=arm, seed=seed) for arm, seed in dict.fromkeys(wanted)]
     console = Console(highlight=False)
-    outcomes = {profile: _outcome(profile, dry_run, console) for profile in dict.fromkeys(profiles)}
+    outcomes = [_outcome(profile, dry_run, console) for profile in profiles]
     table = Table("arm", "seed", "outcome", "where")
-    for profile, outcome in outcomes.items():
-        table.add_row(profile.arm, str(profile.seed), outcome or "done", str(profile.run_dir))
+    for profile, outcome in zip(profiles, outcomes, strict=True):
+        table.add_row(profile.arm, str(profile.seed), outcome or ("holds" if dry_run else "done"), str(profile.run_dir))
     console.print(table)
-    return int(any(outcomes.values()))
+    return int(any(outcomes))
 
 
 def _outcome(profile: Profile, dry_run: bool, console: Console) -> str:
@@ -59,9 +58,12 @@ def _run(profile: Profile) -> None:
     write_data(profile)
     try:
         train(profile)
-    finally:  # a stage that collapsed leaves those before it, and they are results
+    except EnvtuneError:  # a stage that collapsed leaves those before it, and they are results
         evaluate(profile)
         write_tables(profile)
+        raise
+    evaluate(profile)
+    write_tables(profile)
 
 
 def _listed(text: str | None) -> list[str]:
@@ -70,6 +72,9 @@ def _listed(text: str | None) -> list[str]:
 
 def _numbers(text: str) -> list[int]:
     try:
-        return [int(part) for part in _listed(text)]
+        numbers = [int(part) for part in _listed(text)]
+        if not numbers:
+            raise ValueError("none")
+        return numbers
     except ValueError as error:
         raise EnvtuneError(f"seeds are whole numbers with commas between, not {text!r}") from error

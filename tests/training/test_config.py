@@ -95,6 +95,28 @@ def test_profiles_differ_in_values_only(gpu) -> None:
         assert OmegaConf.select(cpu, key) == OmegaConf.select(gpu["stage1"], key), key
 
 
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"algorithm.filter_groups.enable": True, "algorithm.filter_groups.metric": "reward"},
+        {"trainer.v1.trainer_mode": "colocate_async"},
+        {
+            "trainer.v1.trainer_mode": "separate_async",
+            "actor_rollout_ref.hybrid_engine": False,
+            "actor_rollout_ref.rollout.nnodes": 1,
+        },
+    ],
+    ids=["groups of equal rewards refilled", "colocated asynchronous", "separate asynchronous"],
+)
+def test_ways_to_roll_out_that_are_not_the_papers(profile: Profile, keys: dict[str, object]) -> None:
+    """Options, off in every profile: verl accepts them, and our trainer has a class for each of verl's modes."""
+    changed = dataclasses.replace(profile, verl={**profile.verl, **keys})
+    config = compose(changed, CURRICULUM[0], "some/model", 400)
+    validate(config)
+    mode = str(keys.get("trainer.v1.trainer_mode", "sync"))
+    assert config.trainer.v1.trainer_mode == f"envtune_{mode}"
+
+
 def test_a_key_that_verl_does_not_have_is_refused(profile: Profile) -> None:
     wrong = dataclasses.replace(profile, verl={**profile.verl, "trainer.total_epoch": 3})
     with pytest.raises(EnvtuneError, match=r"verl has no setting 'trainer\.total_epoch'"):
