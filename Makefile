@@ -18,16 +18,17 @@ unexport PYTHONDONTWRITEBYTECODE
 # The environments below are used by path; one that happens to be active here must not leak into them.
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
 
-ifndef PROFILE
-PROFILE := $(shell nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
+ifeq ($(strip $(PROFILE)),)
+override PROFILE := $(shell nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
 endif
-says = $(shell sed -n 's/^$(2): *//p' reproduce/$(1).yaml 2>/dev/null)
+says = $(shell sed -n "s/^$(2): *[\"']\{0,1\}\([A-Za-z0-9.-]*\).*/\1/p" 'reproduce/$(strip $(1)).yaml' 2>/dev/null)
 ifeq ($(call says,$(PROFILE),name),)
-$(error PROFILE=$(PROFILE) is no profile; there are: $(patsubst reproduce/%.yaml,%,$(shell grep -l '^name:' reproduce/*.yaml)))
+$(error PROFILE=$(PROFILE) is none of: $(patsubst reproduce/%.yaml,%,$(shell grep -l '^name:' reproduce/*.yaml)); \
+for a file elsewhere use .venv/bin/envtune or .venv-gpu/bin/envtune)
 endif
-# What a profile extends in the end, cpu or gpu, decides which environment it needs.
-root = $(if $(call says,$(1),extends),$(call root,$(call says,$(1),extends)),$(1))
-PLATFORM := $(call root,$(PROFILE))
+# What a profile extends in the end, cpu or gpu, decides which environment it needs. Chains are short.
+base = $(or $(call says,$(1),extends),$(1))
+PLATFORM := $(call base,$(call base,$(call base,$(PROFILE))))
 ifeq ($(filter cpu gpu,$(PLATFORM)),)
 $(error PROFILE=$(PROFILE) must extend cpu or gpu, which says what environment it needs)
 endif
@@ -72,6 +73,9 @@ BEFORE_TRAIN := data
 else
 WHOLE_JOB := setup train
 BEFORE_TRAIN := setup
+ifneq ($(filter data evaluate tables,$(MAKECMDGOALS)),)
+$(error DRY_RUN=1 is for reproduce, train and ablations)
+endif
 TRAIN_OPTIONS := --dry-run
 endif
 

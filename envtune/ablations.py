@@ -14,16 +14,18 @@ from rich.table import Table
 
 from envtune.curriculum import ARMS
 from envtune.errors import EnvtuneError
-from envtune.profile import Profile, load_profile
+from envtune.profile import Profile, load_profile, with_nodes
 
 
-def run_ablations(name: str, *, arms: str | None = None, seeds: str = "42,43,44", dry_run: bool = False) -> int:
-    """Run, or with `dry_run` only check, the arms (names with commas between; None: all) with the seeds.
+def run_ablations(
+    name: str, *, arms: str | None = None, seeds: str = "42,43,44", nodes: int | None = None, dry_run: bool = False
+) -> int:
+    """Run, or with `dry_run` only check, the arms (names with commas between; None: all) with the seeds, on `nodes` nodes.
 
     Gives 0 when all ended well, else 1. Raises EnvtuneError for an arm, a seed or a profile that there is not.
     """
     wanted = [(arm, seed) for seed in _numbers(seeds) for arm in _listed(arms) or ARMS]
-    profiles = [load_profile(name, arm=arm, seed=seed) for arm, seed in dict.fromkeys(wanted)]
+    profiles = [with_nodes(load_profile(name, arm=arm, seed=seed), nodes) for arm, seed in dict.fromkeys(wanted)]
     console = Console(highlight=False)
     outcomes = [_outcome(profile, dry_run, console) for profile in profiles]
     table = Table("arm", "seed", "outcome", "where")
@@ -45,6 +47,9 @@ def _outcome(profile: Profile, dry_run: bool, console: Console) -> str:
     except EnvtuneError as error:
         console.print(str(error), style="red", markup=False)
         return str(error).splitlines()[0]
+    except Exception as error:  # noqa: BLE001 - the other runs are independent of this one
+        console.print_exception()
+        return repr(error)
     return ""
 
 
@@ -58,9 +63,12 @@ def _run(profile: Profile) -> None:
     write_data(profile)
     try:
         train(profile)
-    except EnvtuneError:  # a stage that collapsed leaves those before it, and they are results
-        evaluate(profile)
-        write_tables(profile)
+    except EnvtuneError as failed:  # a stage that collapsed leaves those before it, and they are results
+        try:
+            evaluate(profile)
+            write_tables(profile)
+        except EnvtuneError as error:
+            raise EnvtuneError(f"{failed}\nand then: {error}") from error
         raise
     evaluate(profile)
     write_tables(profile)

@@ -132,8 +132,8 @@ def load_profile(name: str, *, arm: str | None = None, seed: int | None = None) 
     path = Path(name) if name.endswith(".yaml") else PROFILES / f"{name}.yaml"
     if not path.is_file():
         raise EnvtuneError(f"there is no profile {name!r}; choose one of: {', '.join(names())}, or name a .yaml file")
-    content, base = _content(path)
     try:
+        content, base = _content(path)
         return _profile(content, base, arm, seed)
     except (KeyError, TypeError, ValueError) as error:
         raise EnvtuneError(f"{path}: {error}") from error
@@ -144,15 +144,17 @@ def names() -> list[str]:
     return sorted(path.stem for path in PROFILES.glob("*.yaml") if _says(path, "name"))
 
 
-def with_nodes(profile: Profile, nodes: int) -> Profile:
-    """The profile on that many nodes, each with as many GPUs as the profile has on one."""
+def with_nodes(profile: Profile, nodes: int | None) -> Profile:
+    """The profile on that many nodes, each with as many GPUs as the profile has on one; None: as it is."""
+    if nodes is None:
+        return profile
     if nodes < 1:
         raise EnvtuneError(f"a run needs at least one node, not {nodes}; set NNODES to how many there are")
     key = "trainer.nnodes"
     return replace(
         profile,
         verl=MappingProxyType({**profile.verl, key: nodes}),
-        reasons=MappingProxyType({**profile.reasons, key: "asked for with NNODES"}),
+        reasons=MappingProxyType({**profile.reasons, key: "asked for with NNODES"} if nodes > 1 else profile.reasons),
     )
 
 
@@ -172,14 +174,17 @@ def _content(path: Path, above: tuple[Path, ...] = ()) -> tuple[Any, str | None]
     if not isinstance(content, dict) or "extends" not in content:
         return content, None
     extended = content.pop("extends")
-    base = next(
-        (at for at in (path.with_name(f"{extended}.yaml"), PROFILES / f"{extended}.yaml") if at.is_file()), None
-    )
+    if not isinstance(extended, str) or "name" not in content:
+        raise ValueError("a profile that extends another needs a name of its own, and extends one, by its name")
+    candidates = (path.with_name(f"{extended}.yaml"), PROFILES / f"{extended}.yaml")
+    base = next((at for at in candidates if at.is_file() and at != path), None)
     if base is None:
         raise EnvtuneError(f"{path}: extends {extended!r}, which is not there; choose one of: {', '.join(names())}")
-    if base in (path, *above):
+    if base in above:
         raise EnvtuneError(f"{path}: extends itself by way of {extended!r}; one of them must stand alone")
     below, bottom = _content(base, (path, *above))
+    if not isinstance(below, dict) or "name" not in below:
+        raise ValueError(f"extends {extended!r}, which has no name")
     return _merged(below, content), bottom or str(below["name"])
 
 

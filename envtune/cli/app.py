@@ -22,6 +22,10 @@ SeedOption = Annotated[
     Optional[int],  # noqa: UP045 - typer
     typer.Option("--seed", help="Of data order and sampling; the profile's own without it."),
 ]
+NodesOption = Annotated[
+    Optional[int],  # noqa: UP045 - typer
+    typer.Option("--nodes", envvar="NNODES", help="Nodes of the Ray cluster at RAY_ADDRESS; the profile's without it."),
+]
 ReleaseOption = Annotated[str, typer.Option("--release", help="BFCL release: paper (2025.6.8) or current (2026.3.23).")]
 
 ReleasesOption = Annotated[

@@ -6,7 +6,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from envtune.cli.app import ArmOption, ProfileOption, SeedOption, app
+from envtune.cli.app import ArmOption, NodesOption, ProfileOption, SeedOption, app
 
 
 @app.command("setup-model")
@@ -35,20 +35,13 @@ def train(
     stage: Annotated[
         Optional[str], typer.Option("--stage", help="stage1 to stage4, or single; all of the arm without it.")  # noqa: UP045 - typer
     ] = None,
-    nodes: Annotated[
-        Optional[int],  # noqa: UP045 - typer
-        typer.Option(
-            "--nodes", envvar="NNODES", help="Nodes of the Ray cluster at RAY_ADDRESS; the profile's without it."
-        ),
-    ] = None,
+    nodes: NodesOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Compose and check everything, run nothing.")] = False,
 ) -> None:
     """Train the stages of the curriculum, each from the last one's weights; a finished stage is not repeated."""
     from envtune.profile import load_profile, with_nodes
 
-    chosen = load_profile(profile, arm=arm, seed=seed)
-    if nodes is not None:
-        chosen = with_nodes(chosen, nodes)
+    chosen = with_nodes(load_profile(profile, arm=arm, seed=seed), nodes)
     if dry_run:
         from envtune.training.dry_run import dry_run as check
 
@@ -65,12 +58,13 @@ def ablations(
         Optional[str], typer.Option("--arm", help="Arms with commas between; all of them without it.")  # noqa: UP045 - typer
     ] = None,
     seeds: Annotated[str, typer.Option("--seeds", help="Seeds with commas between.")] = "42,43,44",
+    nodes: NodesOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Compose and check every run, run nothing.")] = False,
 ) -> None:
     """Data, training, evaluation and table of every arm with every seed; what is done is not repeated."""
     from envtune.ablations import run_ablations
 
-    raise typer.Exit(run_ablations(profile, arms=arm, seeds=seeds, dry_run=dry_run))
+    raise typer.Exit(run_ablations(profile, arms=arm, seeds=seeds, nodes=nodes, dry_run=dry_run))
 
 
 @app.command()

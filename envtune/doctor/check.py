@@ -120,10 +120,15 @@ def run_probes(probes: Sequence[Probe], seconds: float, environment: Mapping[str
     ]
 
 
+def holds_secret(name: str) -> bool:
+    """Whether a variable of this name holds a secret, or where one lies."""
+    return _SECRET.search(name) is not None
+
+
 def without_secrets(text: str, environment: Mapping[str, str]) -> str:
     """`text` without the values of variables that by their names hold secrets, and without passwords in addresses."""
     for name, value in environment.items():
-        if _SECRET.search(name) and len(value) >= _SHORTEST_SECRET:
+        if holds_secret(name) and len(value) >= _SHORTEST_SECRET:
             text = text.replace(value, "***")
     return _IN_ADDRESS.sub("***@", text)
 

@@ -71,7 +71,7 @@ def cost(attempt: Mapping[str, Any], seconds: float | None) -> dict[str, Any]:
     if layout is None:
         return nothing
     if layout["device"] != "cpu":
-        gpus = layout["nodes"] * layout["gpus_per_node"]
+        gpus = layout["nodes"] * layout["gpus_per_node"] + layout.get("rollout_gpus", 0)
         return {**nothing, "gpus": gpus, "gpu_hours": None if seconds is None else seconds * gpus / 3600}
     # cores are known of the hosts that were asked, so not of a run over more
     cores = total(host["cores"] for host in hosts.values()) if len(hosts) == layout["nodes"] else None

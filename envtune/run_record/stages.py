@@ -44,6 +44,8 @@ def read_stage(
     done = read_object(folder / "done.json")
     gate = (done or {}).get("gate") or read_object(folder / "gate.json")
     steps = read_steps(folder)
+    if done is not None:  # of a stage whose gate was changed later ones may have been reported
+        steps = [(step, data) for step, data in steps if step <= int(done["steps"])]
     training = [(step, data) for step, data in steps if step > 0]
     last = max((step for step, _ in training), default=0)
     collapsed = done is None and _has_collapsed(folder, gate)

@@ -87,7 +87,7 @@ def _block(profile: str, rows: Sequence[RunRow]) -> list[str]:
     missing = _listed(rows, "not_run")
     over_budget = _listed(rows, "over_budget")
     return [
-        f"## Profile {profile}, protocol {identity['protocol']['name']}, release {identity['release']}",
+        f"## Profile {profile}{_arm(about)}, protocol {identity['protocol']['name']}, release {identity['release']}",
         "",
         *([f"**{' '.join(notes)}**", ""] if notes else []),
         f"- Protocol: {identity['protocol']['description']}",
@@ -103,6 +103,12 @@ def _block(profile: str, rows: Sequence[RunRow]) -> list[str]:
         *(["", f"Not run (no answer from the endpoint or the judge): {missing}."] if missing else []),
         *(["", f"Over budget (outgrew the model's context; not passed): {over_budget}."] if over_budget else []),
     ]
+
+
+def _arm(about: Mapping[str, Any]) -> str:
+    """The ablation that rows are of; nothing for the method itself, nor for records of before there were arms."""
+    arm = about.get("arm", "full")
+    return "" if arm == "full" else f", arm {arm}"
 
 
 def _listed(rows: Sequence[RunRow], count: str) -> str:

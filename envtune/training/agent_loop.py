@@ -13,8 +13,8 @@ What holds of every output (tests/training/test_agent_loop.py):
             and count so); where tokens are left the template closes it and the episode goes on.
   the end   An answer of the environment that leaves no room for a reply is not appended: the episode is over budget.
             What it did not reach scores 0.
-  seeds     With `seeded`, what a reply is sampled with follows from the run's seed, the step, the task and the places of
-            the episode in its group and of the reply in the episode: a run that was killed and goes on samples what it
+  seeds     With `seeded`, what a reply is sampled with follows from the run's seed, the step, the prompt's place in it,
+            and the places of the episode in its group and of the reply in the episode: a run that was killed and goes on samples what it
             would have sampled. Validation is seeded alike.
   errors    A bad rollout is data, not a crash. Bad replies and failing tools are the environment's business and never
             raise. If the environment itself raises, or the engine gives a request up, that is not the model's doing:
@@ -126,7 +126,10 @@ class EnvtuneAgentLoop(AgentLoopBase):
         started = time.perf_counter()
         prompt_ids = self._prompt(spec, episode, row)
         rollout.tokenise_s += time.perf_counter() - started
-        place = (self.rollout_config.seed, row.get("global_steps"), spec.split, spec.task_id, row.get("session_id"))
+        # verl's id of a prompt is random in validation; in training it follows from step and place, and tells apart the
+        # same task drawn twice
+        prompt = spec.task_id if spec.split == "validation" else row.get("uid")
+        place = (self.rollout_config.seed, row.get("global_steps"), spec.split, prompt, row.get("session_id"))
         await self._play(episode, prompt_ids, rollout, sampling_params, place if self.seeded else None)
         return self._output(spec, episode, prompt_ids, rollout, row)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import os
 import subprocess
 import time
 from collections.abc import Callable, Mapping
@@ -19,10 +18,11 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from envtune.curriculum import Stage
+from envtune.doctor.check import holds_secret
 from envtune.errors import EnvtuneError
 from envtune.files import atomic_write, write_json
 from envtune.provenance import provenance
-from envtune.run_record import hardware, write_snapshot
+from envtune.run_record import hardware
 from envtune.training import metrics
 from envtune.training.cluster import Cluster
 from envtune.training.processes import watched
@@ -52,15 +52,14 @@ class Attempt:
     stall_s: float
     variables: Mapping[str, str]
 
-    def run(self, shared: Cluster, environment: Mapping[str, str], begun: Callable[[], object]) -> None:
-        """Run verl to its end, its progress on our terminal; `begun` is called when the attempt is in its files.
+    def run(self, shared: Cluster, environment: Mapping[str, str], begun: Callable[[Path], object]) -> None:
+        """Run verl to its end, its progress on our terminal; `begun` is called with the attempt's folder when it is there.
 
         Raises AttemptFailed when it does not end well.
         """
         wanted = int(self.config.trainer.total_training_steps)
         attempt = metrics.new_attempt(self.folder, self.start_step, self._about())
-        write_snapshot(attempt, {**os.environ, **self.variables})
-        begun()
+        begun(attempt)
         with atomic_write(attempt / "config.yaml") as stream:
             stream.write(OmegaConf.to_yaml(self._own_config(attempt, shared)))
         program = ["-m", "envtune.training.main", "--config-path", str(attempt), "--config-name", "config"]
@@ -105,8 +104,9 @@ class Attempt:
         return False
 
     def _about(self) -> dict[str, Any]:
-        trainer = self.config.trainer
+        trainer, rollout = self.config.trainer, self.config.actor_rollout_ref.rollout
         layout = {"nodes": trainer.nnodes, "gpus_per_node": trainer.n_gpus_per_node, "device": trainer.device}
+        layout["rollout_gpus"] = rollout.nnodes * rollout.n_gpus_per_node  # of their own, in one asynchronous mode
         return {"began": _now(), "layout": layout, "provenance": provenance(), "hardware": hardware()}
 
     def _own_config(self, attempt: Path, shared: Cluster) -> DictConfig:
@@ -114,7 +114,7 @@ class Attempt:
         own = {
             "ray_kwargs.ray_init.runtime_env.py_executable": shared.python,
             "ray_kwargs.ray_init.runtime_env.env_vars": {
-                **{name: value for name, value in self.variables.items() if not name.startswith("RAY_")},
+                **{name: value for name, value in self.variables.items() if not _stays(name)},
                 "VERL_FILE_LOGGER_PATH": str(attempt / "verl.jsonl"),
                 "TENSORBOARD_DIR": str(self.folder / "tensorboard" / attempt.name),
             },
@@ -124,6 +124,11 @@ class Attempt:
         for key, value in own.items():
             OmegaConf.update(full, key, value, force_add=True)
         return full
+
+
+def _stays(name: str) -> bool:
+    """Variables that are not written into a configuration: Ray's own, and secrets. A cluster of ours inherits them."""
+    return name.startswith("RAY_") or holds_secret(name)
 
 
 def _now() -> str:

@@ -54,12 +54,17 @@ def repair(folder: Path, reported: int, workers: int | None = None) -> int:
     return newest
 
 
-def prune(folder: Path, history: Mapping[int, Mapping[str, Any]]) -> None:
-    """The rule, applied before a checkpoint is written: of those that are there the newest whole one stays, and the one
-    with the best validation accuracy (`history`: step -> metrics, as reported). So at most three exist at any time,
-    the unfinished one included; all of a stage's are removed when its result is handed over."""
+def prune(folder: Path, history: Mapping[int, Mapping[str, Any]], onset: int | None = None) -> None:
+    """The rule, applied before a checkpoint is written: of the whole ones that are there two stay, the newest, and that
+    with the best validation accuracy (`history`: step -> metrics, as reported). So three exist at the most, the
+    unfinished one included; all of a stage's are removed when its result is handed over.
+
+    onset: the step from which the run may be collapsing (`gates.Decision`); while there is one, the newest from before it
+    stays in place of the best.
+    """
     whole = [step for step, path in _steps(folder) if _is_whole(path)]
-    keep = {max(whole, default=0), best(whole, history)}
+    safe = max((step for step in whole if onset is not None and step < onset), default=0)
+    keep = {max(whole, default=0), safe or best(whole, history)}
     for step, path in _steps(folder):
         if step not in keep:
             shutil.rmtree(path)
@@ -89,12 +94,21 @@ def hand_over(folder: Path, step: int, target: Path) -> None:
         raise EnvtuneError(f"{source}: has no weights; actor.checkpoint.save_contents must include hf_model")
     unfinished = target.with_name(f".{target.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
-    shutil.copytree(source, unfinished)
+    shutil.copytree(source, unfinished, copy_function=_link)
     config = json.loads((unfinished / "config.json").read_text(encoding="utf-8"))
     config.pop("torch_dtype", None)
     write_json(unfinished / "config.json", {**config, "dtype": "float32"})
     shutil.rmtree(target, ignore_errors=True)
     os.replace(unfinished, target)
+
+
+def _link(source: str, target: str) -> None:
+    """A second name for a file where the disk can, so that no room is needed; else a copy. Files put there are only ever
+    replaced, never written to."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def _steps(folder: Path) -> list[tuple[int, Path]]:

@@ -11,6 +11,8 @@ The head runs in a process of its own, so that it gets the run's environment and
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import subprocess
 import sys
@@ -22,6 +24,7 @@ from typing import Any
 
 from envtune.errors import EnvtuneError
 from envtune.training.preload import preloaded
+from envtune.training.processes import kill_marked
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,41 @@ def cluster(
             finally:
                 head.stdin.close()
                 head.wait()
+
+
+class Shared:
+    """The cluster that all stages of a run share: started when it is first asked for, and again after `close`.
+
+    Arguments as `cluster`'s; folder: the run's, of `envtune.training.processes.marked`; Ray's log goes there as well.
+    """
+
+    def __init__(
+        self, settings: Mapping[str, Any], modules: tuple[str, ...], environment: Mapping[str, str], folder: Path
+    ) -> None:
+        self._start = functools.partial(cluster, settings, modules, environment, folder / "cluster.log")
+        self._folder = folder
+        self._stack = contextlib.ExitStack()
+        self._cluster: Cluster | None = None
+
+    def __enter__(self) -> Shared:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def get(self) -> Cluster:
+        """The running cluster."""
+        if self._cluster is None:
+            self._cluster = self._stack.enter_context(self._start())
+        return self._cluster
+
+    def close(self) -> None:
+        """End it, with every process of the run that is left."""
+        self._cluster = None
+        try:
+            self._stack.close()
+        finally:
+            kill_marked(self._folder)
 
 
 def _head(settings: str) -> None:

@@ -73,6 +73,20 @@ def validate(config: DictConfig) -> None:
     except (AssertionError, ValueError, TypeError, HydraException, OmegaConfBaseException) as error:
         raise EnvtuneError(f"verl refuses the configuration: {' '.join(str(error).split())}") from error
     _check_lengths(config)
+    _check_checkpoints(config)
+
+
+def _check_checkpoints(config: DictConfig) -> None:
+    """What keeps a stage from having a result to hand over. Raises EnvtuneError."""
+    if config.trainer.save_freq < 1:
+        raise EnvtuneError(
+            f"trainer.save_freq is {config.trainer.save_freq}: a stage needs checkpoints, every 5 steps say"
+        )
+    needed = {"model", "optimizer", "extra", "hf_model"}
+    if missing := needed - set(config.actor_rollout_ref.actor.checkpoint.save_contents):
+        raise EnvtuneError(
+            f"actor.checkpoint.save_contents lacks {', '.join(sorted(missing))}, of which the next stage is made"
+        )
 
 
 def _check_lengths(config: DictConfig) -> None:

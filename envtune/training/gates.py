@@ -88,7 +88,8 @@ class Point:
 @dataclass(frozen=True)
 class Decision:
     """outcome: "go on", "converged" or "collapsed"; step: at which it was taken; reason: a clause with the numbers;
-    onset: a collapse's first bad step. best_step: the middle of the window with the best average accuracy up to `step`,
+    onset: a collapse's first bad step; while going on, the step from which a signal has been on its way to its limit, None
+    when none is. best_step: the middle of the window with the best average accuracy up to `step`,
     None before there is one: the best of single validations is mostly luck, and a window's end is half of it late."""
 
     outcome: str
@@ -176,7 +177,8 @@ def decide(gate: Gate, points: Sequence[Point]) -> Decision:
         if converged and not bad:
             return Decision("converged", now.step, reason, None, best)
         reason = f"it may be collapsing: {' and '.join(row[2] for row in bad)}" if bad else reason
-    return Decision("go on", now.step, reason, None, accuracy[-1][3])
+    on_the_way = [since for since, *_ in streaks.values() if since is not None]
+    return Decision("go on", now.step, reason, min(on_the_way, default=None), accuracy[-1][3])
 
 
 def _extend(trail: list[Any], step: int, value: float | None, window: int) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from envtune.errors import EnvtuneError
 from envtune.files import write_json, write_jsonl
 
 
@@ -27,10 +28,11 @@ def new_attempt(stage_dir: Path, start_step: int, about: Mapping[str, Any] | Non
     return folder
 
 
-def consolidate(stage_dir: Path) -> Path:
-    """Write metrics.jsonl from all attempts and give its path."""
+def consolidate(stage_dir: Path, last: int | None = None) -> Path:
+    """Write metrics.jsonl from all attempts, up to the step `last`, and give its path."""
     path = stage_dir / "metrics.jsonl"
-    write_jsonl(path, ({"step": step, "data": data} for step, data in merged(stage_dir)))
+    rows = ({"step": step, "data": data} for step, data in merged(stage_dir) if last is None or step <= last)
+    write_jsonl(path, rows)
     return path
 
 
@@ -62,8 +64,14 @@ def read_attempt(folder: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     path = folder / "verl.jsonl"
     if not path.is_file():
         return
-    for line in path.read_bytes().splitlines(keepends=True):
+    for number, line in enumerate(path.read_bytes().splitlines(keepends=True), start=1):
         if not line.endswith(b"\n"):
             return
-        row = json.loads(line)
-        yield int(row["step"]), row["data"]
+        try:
+            row = json.loads(line)
+            step, data = int(row["step"]), row["data"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise EnvtuneError(
+                f"{path}: line {number} cannot be read ({error}); mend it, or remove it and those after it: the steps are done again"
+            ) from error
+        yield step, data

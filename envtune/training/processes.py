@@ -7,6 +7,7 @@ variable that names the run's folder, by which they are found again.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +16,21 @@ from typing import IO
 
 import psutil
 
+from envtune.errors import EnvtuneError
+
 _MARK = "ENVTUNE_RUN_DIR"
+
+
+@contextlib.contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Raises EnvtuneError where another process trains in `folder`: each would kill the other's processes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise EnvtuneError(f"{folder} is being trained by another process; wait for it, or end it") from error
+        yield
 
 
 @contextlib.contextmanager

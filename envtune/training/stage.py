@@ -18,10 +18,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,22 +31,20 @@ from omegaconf import DictConfig, OmegaConf
 from envtune.curriculum import Stage
 from envtune.environment.hints import hint_set
 from envtune.errors import EnvtuneError
-from envtune.files import atomic_write, sha256_json, sha256_weights, write_json
+from envtune.files import atomic_write, sha256_weights, write_json
 from envtune.profile import Profile
 from envtune.provenance import provenance
-from envtune.run_record import end_killed_attempts, write_run_record
+from envtune.run_record import end_killed_attempts, write_run_record, write_snapshot
 from envtune.training import checkpoints, gates, metrics
 from envtune.training.attempt import Attempt, AttemptFailed
-from envtune.training.cluster import Cluster, cluster
-from envtune.training.config import agent_loop_config, compose, differing_keys, validate
+from envtune.training.cluster import Shared
+from envtune.training.config import agent_loop_config, compose, validate
 from envtune.training.disk import refuse_full_disk
-from envtune.training.processes import kill_marked, marked
+from envtune.training.processes import marked, only_one
 from envtune.training.progress import say
+from envtune.training.settings import refuse_other_settings, settings_of
 
 _FRUITLESS = 2  # attempts in a row without a newer checkpoint, after which a stage is given up
-# What may differ between attempts at a stage, since its result does not depend on it: where and by how many GPUs it is
-# computed, and when it is to end.
-_NOT_THE_RESULT = ("trainer.nnodes", "trainer.n_gpus_per_node", "envtune")
 
 
 def train(profile: Profile, *, stage: str | None = None, last: str | None = None) -> None:
@@ -57,63 +56,50 @@ def train(profile: Profile, *, stage: str | None = None, last: str | None = None
     wanted = [stage] if stage else names[: names.index(last or names[-1]) + 1]
     with (
         _disk_errors(profile),
+        only_one(profile.run_dir),
         marked(run_environment(profile), profile.run_dir) as environment,
-        _Shared(profile, environment) as shared,
+        Shared(profile.ray, profile.preload, environment, profile.run_dir) as shared,
     ):
         for row in profile.curriculum:
             if row.name in wanted:
-                with _recorded(profile):
+                with _recorded(profile, row):
                     train_stage(profile, row, environment, shared)
 
 
-class _Shared:
-    """The cluster that all stages run on: started when it is first asked for, and again after `close`."""
-
-    def __init__(self, profile: Profile, environment: Mapping[str, str]) -> None:
-        self._profile, self._environment = profile, environment
-        self._stack = contextlib.ExitStack()
-        self._cluster: Cluster | None = None
-
-    def __enter__(self) -> _Shared:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
-
-    def get(self) -> Cluster:
-        """The running cluster."""
-        if self._cluster is None:
-            profile = self._profile
-            start = cluster(profile.ray, profile.preload, self._environment, profile.run_dir / "cluster.log")
-            self._cluster = self._stack.enter_context(start)
-        return self._cluster
-
-    def close(self) -> None:
-        """End it, with every process of the run that is left."""
-        self._cluster = None
-        try:
-            self._stack.close()
-        finally:
-            kill_marked(self._profile.run_dir)
-
-
 @contextlib.contextmanager
-def _recorded(profile: Profile) -> Iterator[None]:
-    """run.json is written when a stage begins and when it has ended, in whatever way."""
-    write_run_record(profile)
+def _recorded(profile: Profile, stage: Stage) -> Iterator[None]:
+    """run.json and the stage's metrics.jsonl are brought up to date when it begins and when it has ended, in whatever way."""
+    folder = profile.stage_dir(stage.name)
+    _record(profile)
     try:
         yield
     finally:
-        with contextlib.suppress(OSError, EnvtuneError):  # neither may hide what has gone wrong
-            write_run_record(profile)
+        if (folder / "attempts").is_dir() and not (folder / "done.json").is_file():
+            _guarded("metrics.jsonl", lambda: metrics.consolidate(folder))
+        _record(profile)
+
+
+def _record(profile: Profile, attempt: Path | None = None) -> None:
+    """Write run.json; with the folder of an attempt that has begun, first what that runs with."""
+    if attempt is not None:
+        _guarded("what the attempt runs with", lambda: write_snapshot(attempt, {**os.environ, **profile.environment}))
+    _guarded("run.json", lambda: write_run_record(profile))
+
+
+def _guarded(what: str, write: Callable[[], object]) -> None:
+    try:
+        write()
+    except Exception as error:  # noqa: BLE001 - a report must neither cost a run nor hide what went wrong in it
+        say(f"{what} was not written: {error!r}")
 
 
 @contextlib.contextmanager
 def _disk_errors(profile: Profile) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    except OSError as error:  # shutil.Error is one, and says of each file why
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT) or f"[Errno {errno.ENOSPC}]" in str(error)
+        if not full:
             raise
         raise EnvtuneError(
             f"the disk of {profile.run_dir} is full; make room, and the same command goes on from the last checkpoint"
@@ -127,7 +113,7 @@ def run_environment(profile: Profile) -> dict[str, str]:
     return environment
 
 
-def train_stage(profile: Profile, stage: Stage, environment: Mapping[str, str], shared: _Shared) -> Path:
+def train_stage(profile: Profile, stage: Stage, environment: Mapping[str, str], shared: Shared) -> Path:
     """Run one stage to its end, or go on with it; gives the folder of its result. Does nothing when it is done.
 
     environment: of its processes; shared: has the cluster to run on. Raises EnvtuneError when it cannot be run, fails, or
@@ -138,8 +124,8 @@ def train_stage(profile: Profile, stage: Stage, environment: Mapping[str, str], 
     config = compose(profile, stage, start, _rows(profile, stage))
     validate(config)
     gate = gates.read_gate(profile.gate)
-    settings = _settings(profile, stage, start, config)
-    _refuse_other_settings(folder, settings, config)
+    settings = settings_of(profile, config, _manifest(profile)["files"], stage, start)
+    refuse_other_settings(folder, settings, gate.as_dict(), config)
     if (folder / "done.json").is_file():
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # a kill may have come in between
         say(f"{stage.name}: done already ({folder / 'model'})")
@@ -151,13 +137,13 @@ def train_stage(profile: Profile, stage: Stage, environment: Mapping[str, str], 
     write_json(folder / "settings.json", settings)
     step = _run(profile, stage, config, gate, environment, shared)
     checkpoints.hand_over(folder / "checkpoints", step, folder / "model")
-    metrics.consolidate(folder)
+    metrics.consolidate(folder, step)
     done = {
         "stage": stage.name,
         "feedback": {"hints": profile.feedback(stage), "digest": hint_set(profile.feedback(stage)).digest},
         "steps": step,
         "attempts": len(list((folder / "attempts").glob("[0-9]*"))),
-        "gate": _gate_record(profile, folder),
+        "gate": _gate_record(gate, folder, step),
         "model_sha256": sha256_weights(folder / "model"),
         "settings": settings,
         "provenance": provenance(),
@@ -166,8 +152,10 @@ def train_stage(profile: Profile, stage: Stage, environment: Mapping[str, str], 
     write_json(folder / "done.json", done)
     shutil.rmtree(folder / "checkpoints")
     decision = done["gate"]["decision"]
-    why = decision["reason"] if decision["outcome"] == "converged" else "its epochs are over"
-    say(f"{stage.name}: done after {step} steps, {why} ({folder / 'model'})")
+    why = "its epochs are over"
+    if decision["outcome"] == "converged":
+        why = f"converged at step {decision['step']}: {decision['reason']}"
+    say(f"{stage.name}: done after {step} steps; {why} ({folder / 'model'})")
     return folder / "model"
 
 
@@ -177,47 +165,47 @@ def _run(
     config: DictConfig,
     gate: gates.Gate,
     environment: Mapping[str, str],
-    shared: _Shared,
+    shared: Shared,
 ) -> int:
     """Attempts until the stage is over; gives its last step, of which there is a checkpoint. Raises EnvtuneError."""
     folder, fruitless = profile.stage_dir(stage.name), 0
     workers = int(config.trainer.nnodes * config.trainer.n_gpus_per_node)
-    planned, step = int(config.trainer.total_training_steps), 0
+    planned, ended_well = int(config.trainer.total_training_steps), False
     end_killed_attempts(folder)
     while True:
         decision = _decide(gate, folder)
         if decision.outcome == "collapsed":
-            raise _collapsed(profile, stage, folder, decision)
-        before = step
+            raise _collapsed(gate, stage, folder, decision)
         step = checkpoints.repair(folder / "checkpoints", metrics.last_step(folder), workers)
-        if step >= (decision.step if decision.outcome == "converged" else planned):
+        goal = decision.step if decision.outcome == "converged" else planned
+        if step >= goal:
             return step
-        fruitless = 0 if step > before else fruitless
-        refuse_full_disk(profile, config, folder)
-        try:
-            Attempt(stage, folder, config, step, profile.stall_s, profile.environment).run(
-                shared.get(), environment, begun=lambda: write_run_record(profile)
+        if ended_well:
+            raise EnvtuneError(
+                f"{stage.name}: verl ended, and left no whole checkpoint of step {goal} or later (the newest is of step "
+                f"{step}); see {folder / 'log.txt'}"
             )
+        refuse_full_disk(profile, config, folder)
+        attempt = Attempt(stage, folder, config, step, profile.stall_s, profile.environment)
+        try:
+            attempt.run(shared.get(), environment, begun=functools.partial(_record, profile))
+            ended_well = True
         except AttemptFailed as error:
-            fruitless += 1
+            newest = checkpoints.newest_whole(folder / "checkpoints", metrics.last_step(folder), workers)
+            fruitless = 0 if newest > step else fruitless + 1
             if not error.reported or fruitless >= _FRUITLESS:
                 raise
             say(f"{error}\n{stage.name}: going on with a new cluster")
             shared.close()
-        else:
-            over = _decide(gate, folder).outcome != "go on"
-            if not over and (ended := metrics.last_step(folder)) < planned:
-                raise EnvtuneError(f"{stage.name}: verl ended at step {ended} of {planned}; see {folder / 'log.txt'}")
 
 
 def _decide(gate: gates.Gate, folder: Path) -> gates.Decision:
     return gates.decide(gate, [gates.point(step, data) for step, data in metrics.merged(folder)])
 
 
-def _gate_record(profile: Profile, folder: Path) -> dict[str, Any]:
-    """The gate's settings, what it decided, and the curve that it decided from."""
-    gate = gates.read_gate(profile.gate)
-    points = [gates.point(step, data) for step, data in metrics.merged(folder)]
+def _gate_record(gate: gates.Gate, folder: Path, last: int | None = None) -> dict[str, Any]:
+    """The gate's settings, what it decided, and the curve that it decided from, up to the step `last`."""
+    points = [gates.point(step, data) for step, data in metrics.merged(folder) if last is None or step <= last]
     return {
         "settings": gate.as_dict(),
         "decision": gates.decide(gate, points).as_dict(),
@@ -225,17 +213,15 @@ def _gate_record(profile: Profile, folder: Path) -> dict[str, Any]:
     }
 
 
-def _collapsed(profile: Profile, stage: Stage, folder: Path, decision: gates.Decision) -> EnvtuneError:
+def _collapsed(gate: gates.Gate, stage: Stage, folder: Path, decision: gates.Decision) -> EnvtuneError:
     """Write the stage's gate.json; gives the error that says what is left."""
     good = checkpoints.last_good(folder / "checkpoints", decision.onset or decision.step)
-    record = {**_gate_record(profile, folder), "last_good_checkpoint": str(good) if good else None}
-    write_json(folder / "gate.json", record)
-    metrics.consolidate(folder)
-    left = (
-        f"The last good checkpoint is {good}"
-        if good
-        else f"No checkpoint is from before; {stage.name} can only be begun again"
+    write_json(
+        folder / "gate.json", {**_gate_record(gate, folder), "last_good_checkpoint": str(good) if good else None}
     )
+    left = f"The last good checkpoint is {good}"
+    if good is None:
+        left = f"No checkpoint is from before; {stage.name} can only be begun again"
     return EnvtuneError(
         f"{stage.name} has collapsed at step {decision.step}: {decision.reason}. {left}. The curve is in "
         f"{folder / 'gate.json'}. To train on in spite of it, loosen gate.collapse in the profile; to begin the stage again "
@@ -269,43 +255,3 @@ def _manifest(profile: Profile) -> Mapping[str, Any]:
         raise EnvtuneError(f"there are no training rows in {profile.data_dir}; run: make data PROFILE={profile.name}")
     manifest: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return manifest
-
-
-def _settings(profile: Profile, stage: Stage, start: str | Path, config: DictConfig) -> dict[str, Any]:
-    """What a stage's result depends on, as hashes: a result is reused only when all of them are the same."""
-    files = _manifest(profile)["files"]
-    return {
-        "config": sha256_json(OmegaConf.to_container(_of_the_result(config), resolve=False)),
-        "data": sha256_json([files[name]["rows_sha256"] for name in (stage.name, "validation")]),
-        "agent": sha256_json(agent_loop_config(profile)),
-        "start": {"model": str(start), "sha256": sha256_weights(Path(start)) if Path(start).is_dir() else None},
-    }
-
-
-def _of_the_result(config: Any) -> Any:
-    """The configuration without what may differ between attempts."""
-    copy = config.copy()
-    OmegaConf.set_struct(copy, False)
-    for key in _NOT_THE_RESULT:
-        parent, _, name = key.rpartition(".")
-        (OmegaConf.select(copy, parent) if parent else copy).pop(name, None)
-    return copy
-
-
-def _refuse_other_settings(folder: Path, settings: Mapping[str, Any], config: DictConfig) -> None:
-    """Results of two different settings must not end up in one folder, and none is removed without being asked."""
-    path = folder / "settings.json"
-    if not path.is_file():
-        return
-    old = json.loads(path.read_text(encoding="utf-8"))
-    changed = [name for name in settings if old.get(name) != settings[name]]
-    if not changed:
-        return
-    if "config" in changed:
-        old_config = OmegaConf.load(folder / "config.yaml")
-        keys = list(differing_keys(_of_the_result(old_config), _of_the_result(config)))
-        changed[changed.index("config")] = f"config ({', '.join(keys[:6])})"
-    raise EnvtuneError(
-        f"{folder} holds a run with other settings: {', '.join(changed)} changed; move or remove that folder (and "
-        "those of the later stages) to train anew, or go back to the old settings"
-    )

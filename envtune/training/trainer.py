@@ -5,9 +5,10 @@ the paper's). verl's own hooks and registry are used; no function of verl is rep
 
   reports      means of what each training episode says of itself (`episode/...`), tokens, and the time split
   order        in the synchronous mode prompts have ids that follow from step and place, and a batch is in their order,
-               not in that in which episodes happened to end: the same seed gives the same batches
-  gate         after each step `envtune.training.gates.decide` is asked; when the stage is over its checkpoint is saved
-               and the run ends, as at its last step
+               not in that in which episodes happened to end: the same seed gives the same batches (unless
+               `algorithm.filter_groups` is on: which prompts are drawn then depends on what ends first)
+  gate         after each step `envtune.training.gates.decide` is asked; a stage that has converged ends with its next
+               checkpoint, one that has collapsed at once
   checkpoints  before one is written, those that the rule does not keep are removed (`checkpoints.prune`)
 """
 
@@ -65,7 +66,8 @@ class _Additions(PPOTrainer):
 
     def _save_checkpoint(self) -> None:
         history = dict(metrics.merged(self._stage_dir))
-        checkpoints.prune(Path(self.config.trainer.default_local_dir), history)
+        onset = self._decide(history).onset
+        checkpoints.prune(Path(self.config.trainer.default_local_dir), history, onset)
         super()._save_checkpoint()
         self._saved_at = self.global_steps
 
@@ -76,13 +78,15 @@ class _Additions(PPOTrainer):
 
     def _ask_the_gate(self, metrics_of_step: dict[str, Any]) -> None:
         history = {**dict(metrics.merged(self._stage_dir)), self.global_steps: metrics_of_step}
+        outcome = self._decide(history).outcome
+        saved = getattr(self, "_saved_at", None) == self.global_steps
+        # what has converged goes on to its next checkpoint: verl saves while the rollout engines sleep, and now they do not
+        if outcome == "collapsed" or (outcome == "converged" and saved):
+            self.total_training_steps = self.global_steps  # verl's loop ends after reporting this step
+
+    def _decide(self, history: dict[int, Any]) -> gates.Decision:
         gate = gates.read_gate(OmegaConf.to_container(self.config.envtune.gate))
-        decision = gates.decide(gate, [gates.point(step, data) for step, data in history.items()])
-        if decision.outcome == "go on":
-            return
-        if decision.outcome == "converged" and getattr(self, "_saved_at", None) != self.global_steps:
-            self._save_checkpoint()
-        self.total_training_steps = self.global_steps  # verl's loop ends after reporting this step
+        return gates.decide(gate, [gates.point(step, data) for step, data in history.items()])
 
 
 def _place(key: str) -> tuple[str, int, int]:

@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
 if TYPE_CHECKING:
     import docker
@@ -41,6 +42,8 @@ MOUNTED = "/workspace/envtune/reproduce/short.yaml"
 TAG = "envtune:test-cpu"
 GPU_TAG = "envtune:test-gpu"
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
+# As compose.yaml has it.
+CONFINED = {"shm_size": "8g", "init": True, "cap_drop": ["ALL"], "security_opt": ["no-new-privileges:true"]}
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -294,10 +297,9 @@ def run(engine: Engine, image: str, command: list[str] | None, *, minutes: float
     """A container from start to end, with its own user, and without a root's rights."""
     import requests
 
-    settings = {"network_mode": engine.network, "shm_size": "8g", "init": True, "cap_drop": ["ALL"]}
-    settings["security_opt"] = ["no-new-privileges:true"]
     began = time.monotonic()
-    container = engine.client.containers.run(image, command, detach=True, **{**settings, **options})
+    settings = {**CONFINED, "network_mode": engine.network, **options}
+    container = engine.client.containers.run(image, command, detach=True, **settings)
     try:
         code = container.wait(timeout=minutes * 60)["StatusCode"]
     except (requests.ReadTimeout, requests.ConnectionError):
@@ -353,6 +355,32 @@ def test_what_a_run_needs_is_fetched_beforehand(engine: Engine, image: str, volu
     done = run(engine, image, ["make", "data", "PROFILE=short"], minutes=20, volumes=volumes)
     print(f"make data PROFILE=short: exit code {done.code}, {done.seconds:.0f} s")
     assert done.code == 0, done.tail
+
+
+def test_the_server_of_the_compose_file_becomes_healthy(
+    engine: Engine, image: str, volumes: dict[str, dict[str, str]]
+) -> None:
+    """Its command and its health check, on the starting model, with the options that compose.yaml names for a CPU."""
+    text = (ROOT / "compose.yaml").read_text(encoding="utf-8")
+    service = yaml.safe_load(text)["services"]["server"]
+    (options,) = re.findall(r"on a CPU (--dtype.*?)\n#   [A-Z]", text, re.DOTALL)
+    began = time.monotonic()
+    container = engine.client.containers.run(
+        image, [part.replace("$$", "$") for part in service["command"]], detach=True, volumes=volumes,
+        environment={"MODEL": "/data/runs/short/model", "SERVER_OPTIONS": re.sub(r"\s*#\s*", " ", options)},
+        **{**CONFINED, "network_mode": "none"},
+    )  # fmt: skip
+    try:
+        while container.status != "exited" and time.monotonic() < began + 600:
+            if container.exec_run(service["healthcheck"]["test"][1:]).exit_code == 0:
+                break
+            time.sleep(2)
+            container.reload()
+        logs = container.logs().decode(errors="replace").splitlines()
+        assert container.exec_run(service["healthcheck"]["test"][1:]).exit_code == 0, "\n".join(logs[-120:])
+        print(f"the server is healthy after {time.monotonic() - began:.0f} s")
+    finally:
+        container.remove(force=True)
 
 
 def test_a_shortened_run_ends_well_without_a_network_and_leaves_its_results_on_the_volumes(

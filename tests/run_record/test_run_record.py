@@ -174,6 +174,7 @@ def test_a_run_of_before_there_were_these_files(profile: Profile) -> None:
     assert {attempt[key] for key in ("began", "ended", "outcome", "layout", "commit", "gpus")} == {None}
     # with a second attempt the time of the first is not known, and so not the sum
     make_attempt(stage, 2, 1, {2: step_of(2)})
+    finish(stage, steps=2, attempts=2, seconds_last_attempt=75.5)
     told = record_of(profile)["stages"][0]
     assert [one["seconds"] for one in told["attempts"]] == [None, 75.5] and told["seconds_spent"] is None
     # of two steps one has no tokens: a part of the sum would be a wrong sum

@@ -112,6 +112,16 @@ def test_the_newest_and_the_best_stay_when_another_is_to_be_written(tmp_path: Pa
     assert steps(tmp_path) == {25}, "of two equally good ones the later is the best"
 
 
+def test_while_a_collapse_is_on_its_way_the_newest_from_before_it_stays(tmp_path: Path) -> None:
+    for step in (5, 10, 15, 20):
+        write_checkpoint(tmp_path, step)
+    history = {5: accuracy(0.1), 10: accuracy(0.2), 15: accuracy(0.9), 20: accuracy(0.1)}
+    prune(tmp_path, history, onset=12)
+    assert steps(tmp_path) == {10, 20}
+    prune(tmp_path, history, onset=3)
+    assert steps(tmp_path) == {10, 20}, "where none is from before it, the best"
+
+
 def test_one_that_is_not_whole_is_neither_newest_nor_best(tmp_path: Path) -> None:
     write_checkpoint(tmp_path, 5)
     damage_cut_shard(write_checkpoint(tmp_path, 10))
