@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from envtune.profile import Profile
 
 GIB = 2**30
-GPU_BYTES = 80e9  # what the dry run reckons with
+GPU_BYTES = 80e9  # the authors name eight GPUs, not which; what is reckoned is reckoned for this memory
 CPU_PROFILE_MEMORY = 11.7 * GIB  # measured, all processes of the CPU profile
 _SMOLLM2 = ModelShape(576, 30, 9, 3, 1536, 49152, 64, tie_word_embeddings=True)  # before its folder has been written
 _WEIGHTS_BUCKET = "actor_rollout_ref.rollout.checkpoint_engine.update_weights_bucket_megabytes"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,6 @@ STATUSES = ("not begun", "running", "finished", "failed", "collapsed")
 TOKENS = ("prompt", "response", "sampled")
 _SUMS = ("steps", "seconds", "seconds_spent", "gpu_hours", "core_hours")
 _SPLIT, _SPLIT_END = "split/", "_s"
-_ACCURACY = re.compile(r"val-core/(.*)/acc/mean@\d+")  # as `envtune.training.gates` has it
 # what is said of the last step, and verl's key (the last one: ours)
 _LAST = (
     ("reward", "critic/score/mean"),
@@ -156,7 +154,7 @@ def _metrics(steps: Steps) -> dict[str, Any]:
 
 def _validation(step: int, data: Mapping[str, Any]) -> dict[str, Any] | None:
     accuracy = gates.point(step, data).accuracy
-    sources = {match[1]: number(value) for key, value in data.items() if (match := _ACCURACY.fullmatch(key))}
+    sources = {match[1]: number(value) for key, value in data.items() if (match := gates.ACCURACY.fullmatch(key))}
     return None if accuracy is None else {"step": step, "accuracy": accuracy, "sources": sources}
 
 

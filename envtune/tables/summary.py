@@ -15,6 +15,7 @@ from envtune.evaluation.checkpoints import checkpoint_names
 from envtune.evaluation.records import RunFolder
 from envtune.profile import Profile
 from envtune.run_record import format_run_record, read_run_record
+from envtune.run_record.show import duration
 
 
 def summarise(profile: Profile, console: Console | None = None) -> None:
@@ -36,7 +37,7 @@ def _parts(profile: Profile) -> Table:
 
     def add(part: str, path: Path, done: bool, state: str = "", seconds: float | None = None) -> None:
         word = state or ("done" if done else "not yet")
-        table.add_row(part, word, _duration(seconds), _short(path) if done else "", style=None if done else "dim")
+        table.add_row(part, word, duration(seconds), _short(path) if done else "", style=None if done else "dim")
 
     start = profile.start_model
     if isinstance(start, Path):
@@ -93,19 +94,6 @@ def _accuracy(counts: dict[str, Any] | None) -> str:
 
 def _share(part: int, whole: int) -> str:
     return f"{part} of {whole}" if whole else ""
-
-
-def _duration(seconds: float | None) -> str:
-    if seconds is None:
-        return ""
-    minutes, rest = divmod(round(seconds), 60)
-    return (
-        f"{minutes // 60} h {minutes % 60} min"
-        if minutes >= 60
-        else f"{minutes} min {rest} s"
-        if minutes
-        else f"{rest} s"
-    )
 
 
 def _short(path: Path) -> str:

@@ -84,7 +84,7 @@ def plan_stage(
     batch = config.data.train_batch_size
     trainer = config.trainer
     steps = trainer.total_training_steps
-    written = -(-steps // trainer.save_freq) if trainer.save_freq > 0 else 1
+    written = checkpoints_written(config)
     mean_prompt = sum(prompts) / len(prompts) / per_token
     return StagePlan(
         name=name,
@@ -97,6 +97,11 @@ def plan_stage(
         checkpoints_kept=min(written, KEPT),
         gpus=trainer.n_gpus_per_node * trainer.nnodes,
     )
+
+
+def checkpoints_written(config: DictConfig) -> int:
+    """How many a stage writes: every `save_freq` steps and at its last."""
+    return -(-config.trainer.total_training_steps // config.trainer.save_freq)
 
 
 def stage_cost(plan: StagePlan, config: DictConfig, shape: ModelShape, assumptions: Assumptions) -> StageCost:

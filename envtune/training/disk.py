@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 from envtune.errors import EnvtuneError
 from envtune.profile import Profile
-from envtune.training.cost import KEPT, checkpoint_bytes, result_bytes
+from envtune.training.cost import KEPT, checkpoint_bytes, checkpoints_written, result_bytes
 from envtune.training.model_shape import shape_of
 
 
@@ -18,10 +18,8 @@ def needed_bytes(config: DictConfig) -> int | None:
     shape = shape_of(str(config.actor_rollout_ref.model.path))
     if shape is None:
         return None
-    trainer = config.trainer
-    written = -(-trainer.total_training_steps // trainer.save_freq) if trainer.save_freq > 0 else 1
     size = checkpoint_bytes(shape, list(config.actor_rollout_ref.actor.checkpoint.save_contents))
-    return min(written, KEPT) * size + result_bytes(shape)
+    return min(checkpoints_written(config), KEPT) * size + result_bytes(shape)
 
 
 def refuse_full_disk(profile: Profile, config: DictConfig, folder: Path) -> None:

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from envtune.curriculum import Stage
+from envtune.doctor.needs import GPU_BYTES
 from envtune.errors import EnvtuneError
 from envtune.profile import Profile
 from envtune.training.config import compose, validate
@@ -39,8 +40,6 @@ from envtune.training.paper_settings import departures, load_settings, stale, un
 
 # The profile that claims to be the paper's, and what those that extend it come down to: each departure needs a reason.
 PAPER_PROFILE = "gpu"
-# The authors name eight GPUs, not which; what follows is reckoned for this memory.
-GPU_BYTES = 80e9
 
 
 @dataclass

@@ -28,7 +28,7 @@ from typing import Any
 
 from envtune.errors import EnvtuneError
 
-_ACCURACY = re.compile(r"val-core/.*/acc/mean@\d+")  # val-core/<data_source>/acc/mean@<samples>, one a data source
+ACCURACY = re.compile(r"val-core/(.*)/acc/mean@\d+")  # val-core/<data_source>/acc/mean@<samples>, one a data source
 _LEAST = MappingProxyType({"window": 2, "patience": 1, "min_steps": 0, "steps": 1})
 _RANGE = MappingProxyType(  # above this, at most that
     dict.fromkeys(("grad_norm_spread", "grad_norm", "kl"), (0, 1e6))
@@ -127,7 +127,7 @@ def _read(kind: type, settings: Any, where: str) -> Any:
 
 def point(step: int, data: Mapping[str, Any]) -> Point:
     """What verl reported of a step. Accuracy is the mean over the categories, each counting the same."""
-    accuracies = [_number(value) for key, value in data.items() if _ACCURACY.fullmatch(key)]
+    accuracies = [_number(value) for key, value in data.items() if ACCURACY.fullmatch(key)]
     keys = ("actor/grad_norm", "actor/kl_loss", "episode/format_rate")
     norm, kl, format_rate = (_number(data[key]) if key in data else None for key in keys)
     return Point(step, _finite(fmean(accuracies)) if accuracies else None, norm, kl, _finite(format_rate))

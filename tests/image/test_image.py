@@ -213,7 +213,8 @@ def debian(engine: Engine, folder: Path) -> str:
         pytest.skip(f"debootstrap did not make a base image: {done.stdout.strip().splitlines()[-1:]}")
     for certificate in Path("/usr/local/share/ca-certificates").glob("*.crt"):
         shutil.copy(certificate, root / "usr/local/share/ca-certificates")
-    subprocess.run(["chroot", root, "update-ca-certificates"], check=True, capture_output=True)
+    inside = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}  # TMPDIR and the like are this machine's
+    subprocess.run(["chroot", root, "update-ca-certificates"], env=inside, check=True, capture_output=True)
     carry_pip_settings(root)
     archive = folder / "base.tar"
     subprocess.run(["tar", "-C", root, "-cf", archive, "."], check=True)
