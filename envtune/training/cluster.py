@@ -109,7 +109,8 @@ def _head(settings: str) -> None:
     """Runs Ray's head node until standard input ends."""
     import ray
 
-    context = ray.init(**json.loads(settings), log_to_driver=False)
+    # "local": a cluster of somebody else's on this machine is not to be joined by chance
+    context = ray.init(address="local", **json.loads(settings), log_to_driver=False)
     print(context.address_info["gcs_address"], flush=True)  # noqa: T201 - the answer to whoever started us
     sys.stdin.read()
     ray.shutdown()
