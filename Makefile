@@ -22,7 +22,7 @@ ifeq ($(strip $(PROFILE)),)
 override PROFILE := $(shell nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
 endif
 says = $(shell sed -n "s/^$(2): *[\"']\{0,1\}\([A-Za-z0-9.-]*\).*/\1/p" 'reproduce/$(strip $(1)).yaml' 2>/dev/null)
-ifeq ($(call says,$(PROFILE),name),)
+ifeq ($(filter cpu gpu,$(PROFILE))$(call says,$(PROFILE),name),)
 $(error PROFILE=$(PROFILE) is none of: $(patsubst reproduce/%.yaml,%,$(shell grep -l '^name:' reproduce/*.yaml)); \
 for a file elsewhere use .venv/bin/envtune or .venv-gpu/bin/envtune)
 endif
@@ -33,7 +33,7 @@ ifeq ($(filter cpu gpu,$(PLATFORM)),)
 $(error PROFILE=$(PROFILE) must extend cpu or gpu, which says what environment it needs)
 endif
 # One run: a profile, an arm of the curriculum and a seed.
-RUN := --profile $(PROFILE) $(if $(ARM),--arm $(ARM)) $(if $(SEED),--seed $(SEED))
+RUN := $(strip --profile $(PROFILE) $(if $(ARM),--arm $(ARM)) $(if $(SEED),--seed $(SEED)))
 SEEDS ?= 42 43 44
 comma := ,
 space := $(subst ,, )
@@ -50,14 +50,15 @@ endif
 CPU_LOCKS := requirements-cpu.txt requirements-torch-cpu.txt
 GPU_LOCKS := requirements-gpu.txt
 # What an environment was made from: its locks, the set-up itself, and the folder, which its scripts name.
-key = $(shell { pwd; cat $(1) pyproject.toml envtune/bootstrap.py; } | sha256sum | cut -c1-16)
+key = $(shell { pwd; cat $(1) pyproject.toml envtune/bootstrap.py; } 2>/dev/null | sha256sum | cut -c1-16)
 CPU_READY := .venv/.setup-$(call key,$(CPU_LOCKS))
 GPU_READY := .venv-gpu/.setup-$(call key,$(GPU_LOCKS))
 # The libraries of the adapters exclude the CPU profile's packages and each other; only their tests need them.
 ADAPTERS := verifiers openenv
 ADAPTERS_READY := $(foreach name,$(ADAPTERS),.venv-$(name)/.setup-$(call key,requirements-$(name).txt))
 
-ifeq ($(PLATFORM)-$(DRY_RUN),gpu-0)
+# A dry run takes the CPU environment, where there is no GPU one.
+ifeq ($(PLATFORM)-$(if $(filter 1,$(DRY_RUN)),$(if $(wildcard $(GPU_READY)),0,1),0),gpu-0)
 READY := $(GPU_READY)
 BIN := .venv-gpu/bin
 else

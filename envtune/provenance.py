@@ -25,7 +25,7 @@ def provenance() -> dict[str, Any]:
     commit = _git("rev-parse", "HEAD")
     changes = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude)results")
     return {
-        "commit": commit or os.environ.get("ENVTUNE_COMMIT"),
+        "commit": commit or os.environ.get("ENVTUNE_COMMIT") or None,
         "dirty": bool(changes) if commit else None,
         "envtune": envtune.__version__,
         "python": platform.python_version(),

@@ -62,7 +62,7 @@ def snapshot(environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
     """
     origin = provenance()
     diff = _diff(environment)
-    image = environment.get("ENVTUNE_IMAGE")
+    image = environment.get("ENVTUNE_IMAGE") or None
     return {
         "code": {
             **{key: origin[key] for key in ("commit", "dirty", "envtune")},

@@ -29,6 +29,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from envtune.curriculum import Stage
+from envtune.doctor.gpu import survey
 from envtune.environment.hints import hint_set
 from envtune.errors import EnvtuneError
 from envtune.files import atomic_write, sha256_weights, write_json
@@ -54,6 +55,7 @@ def train(profile: Profile, *, stage: str | None = None, last: str | None = None
         if name is not None and name not in names:
             raise EnvtuneError(f"unknown stage {name!r} of the arm {profile.arm}; choose one of: {', '.join(names)}")
     wanted = [stage] if stage else names[: names.index(last or names[-1]) + 1]
+    _refuse_without_gpus(profile, run_environment(profile))
     with (
         _disk_errors(profile),
         only_one(profile.run_dir),
@@ -104,6 +106,20 @@ def _disk_errors(profile: Profile) -> Iterator[None]:
         raise EnvtuneError(
             f"the disk of {profile.run_dir} is full; make room, and the same command goes on from the last checkpoint"
         ) from error
+
+
+def _refuse_without_gpus(profile: Profile, environment: Mapping[str, str]) -> None:
+    """Raise EnvtuneError where a run on this machine's own GPUs has too few: verl would wait for them without an end."""
+    if profile.verl.get("trainer.device") == "cpu" or environment.get("RAY_ADDRESS"):
+        return
+    config = compose(profile, profile.curriculum[0], profile.start_model, 10**6)
+    found, wanted = survey(environment, seconds=30.0), config.trainer.n_gpus_per_node
+    if len(found.gpus) < wanted or config.trainer.nnodes > 1:
+        raise EnvtuneError(
+            f"the profile {profile.name} needs {config.trainer.nnodes} x {wanted} GPUs, and this machine shows "
+            f"{len(found.gpus)}{f' ({found.problem})' if found.problem else ''}; `envtune doctor --profile {profile.name}` says more. "
+            "Set trainer.n_gpus_per_node in the profile to what there is, or RAY_ADDRESS to a cluster that has them"
+        )
 
 
 def run_environment(profile: Profile) -> dict[str, str]:

@@ -110,7 +110,7 @@ def connect(host: str) -> Engine | None:
 
 @contextlib.contextmanager
 def private_engine(folder: Path) -> Iterator[Engine]:
-    """dockerd from Debian's packages. Without a bridge, since that needs rights over the network that a sandbox lacks."""
+    """dockerd from Debian's packages. Without a bridge, which needs rights that a sandbox lacks."""
     packages = {"dockerd": "docker.io", "iptables": "iptables"}
     install([package for program, package in packages.items() if shutil.which(program) is None])
     socket, pid_file, data = folder / "docker.sock", folder / "docker.pid", folder / "data"
@@ -244,7 +244,7 @@ def carry_pip_settings(root: Path) -> None:
 
 
 def command_line() -> str:
-    """A `docker` that speaks to BuildKit, which the SDK does not: one with buildx, or one before 23, which has it built in."""
+    """A `docker` that can use BuildKit, which the SDK cannot: with buildx, or before 23, when it was built in."""
     for folder in os.environ.get("PATH", "").split(os.pathsep):
         program = shutil.which("docker", path=folder)
         if program is None:

@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 from envtune.curriculum import CURRICULUM
 from envtune.errors import EnvtuneError
 from envtune.profile import Profile, load_profile, with_nodes
+from envtune.training import train
 from envtune.training.config import compose
 from envtune.training.gates import read_gate
 from envtune.training.settings import refuse_other_settings, settings_of
@@ -114,3 +115,16 @@ def test_a_result_is_of_its_gate_and_a_stage_in_progress_may_get_another(profile
     refuse_other_settings(folder, of_it, GATE, config)
     with pytest.raises(EnvtuneError, match="gate changed"):
         refuse_other_settings(folder, of_it, other, config)
+
+
+def test_a_run_on_gpus_is_refused_where_there_are_too_few(
+    profile: Profile, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    smi = tmp_path / "nvidia-smi"
+    smi.write_text("#!/bin/sh\necho NVIDIA H100, 81559, 0, 580.65.06, [N/A], 9.0\n")
+    smi.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with pytest.raises(EnvtuneError, match=r"needs 1 x 8 GPUs, and this machine shows 1; .*envtune doctor"):
+        train(profile)
+    assert not profile.run_dir.exists(), "nothing is begun"
