@@ -38,6 +38,9 @@ class _Additions(PPOTrainer):
 
     verl_mode: str
 
+    _asked_at, _asked = 0, 0  # the step that prompts were last drawn for, and how many so far
+    _saved_at = 0  # the step of this run's last checkpoint
+
     # verl asks for the mode by its own names ("sync" or another), and sets it from the configuration
     trainer_mode = property(lambda self: self.verl_mode, lambda self, value: None)
 
@@ -48,8 +51,8 @@ class _Additions(PPOTrainer):
     def _next_train_batch(self, num_prompts: int | None = None) -> Any:
         batch = super()._next_train_batch(num_prompts)
         if self.verl_mode == "sync":
-            self._asked = self._asked if getattr(self, "_asked_at", None) == self.global_steps else 0
-            self._asked_at = self.global_steps
+            if self._asked_at != self.global_steps:
+                self._asked_at, self._asked = self.global_steps, 0
             count = len(batch["uid"])
             ids = [f"{self.global_steps:06d}-{self._asked + place:04d}" for place in range(count)]
             self._asked += count
@@ -79,7 +82,7 @@ class _Additions(PPOTrainer):
     def _ask_the_gate(self, metrics_of_step: dict[str, Any]) -> None:
         history = {**dict(metrics.merged(self._stage_dir)), self.global_steps: metrics_of_step}
         outcome = self._decide(history).outcome
-        saved = getattr(self, "_saved_at", None) == self.global_steps
+        saved = self._saved_at == self.global_steps
         # what has converged goes on to its next checkpoint: verl saves while the rollout engines sleep, and now they do not
         if outcome == "collapsed" or (outcome == "converged" and saved):
             self.total_training_steps = self.global_steps  # verl's loop ends after reporting this step
