@@ -34,6 +34,7 @@ from envtune.training.cost import (
     training_bytes_per_gpu,
 )
 from envtune.training.dataset import EpisodeSpec, select_specs
+from envtune.training.gates import read_gate
 from envtune.training.lock_check import check_lock
 from envtune.training.model_shape import ModelShape, shape_of
 from envtune.training.paper_settings import departures, load_settings, stale, unexplained
@@ -81,6 +82,10 @@ def dry_run(profile: Profile, console: Console | None = None) -> int:
 def check_stages(profile: Profile) -> Findings:
     """Compose and validate every stage's configuration; a stage that fails is a problem, not the end."""
     findings = Findings()
+    try:
+        read_gate(profile.gate)
+    except EnvtuneError as error:
+        findings.problems.append(str(error))
     start: str = str(profile.start_model)
     for stage in profile.curriculum:
         try:
@@ -137,6 +142,8 @@ def _print_stages(console: Console, profile: Profile, findings: Findings) -> Non
                 str(config.data.max_response_length),
                 "the model" if before is None else before.name,
             )
+    rule = {"plateau": "when accuracy has stopped rising, or after these steps", "epochs": "after these steps"}
+    table.caption = f"A stage ends {rule.get(str(profile.gate.get('rule', 'plateau')), '')}; a collapse ends the run."
     console.print(table)
 
 

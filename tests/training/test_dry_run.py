@@ -197,3 +197,8 @@ def test_a_problem_makes_the_exit_code_one(tmp_path: Path, gpu: Profile) -> None
     assert dry_run(wrong, Console(file=said, width=200)) == 1
     assert "4 problems" in said.getvalue()
     assert "Problem: stage4: prompt and response may be 1008192 tokens together" in said.getvalue()
+
+
+def test_a_wrong_gate_is_a_problem(gpu: Profile) -> None:
+    wrong = dataclasses.replace(gpu, gate={"rule": "plateau", "windw": 3})
+    assert any("gate has no setting 'windw'" in problem for problem in check_stages(wrong).problems)
