@@ -16,7 +16,7 @@ from envtune.models.tiny import write_random_model
 
 def _profile(run_dir: Path, **model: Any) -> Any:
     """The part of a profile that prepare_model reads."""
-    return SimpleNamespace(model=model, run_dir=run_dir)
+    return SimpleNamespace(model=model, start_model=run_dir / "model")
 
 
 def test_a_hub_id_and_a_local_model_come_back_unchanged(tmp_path: Path) -> None:
