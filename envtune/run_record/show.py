@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from rich.console import Console
@@ -20,75 +21,60 @@ def format_run_record(record: Mapping[str, Any], console: Console) -> None:
         f"{run['status']}",
         highlight=False,
     )
-    console.print(_stages(record))
-    split = [stage for stage in record["stages"] if stage["time_split"]]
-    if split:
-        console.print(_time_split(split))
+    console.print(_table(record))
+    for stage in record["stages"]:
+        if decision := _decision(stage):
+            console.print(f"{escape(stage['name'])}: {escape(decision)}", highlight=False)
     console.print(
-        "time: wall clock of the steps that count; spent: all attempts, with starting up and what was lost to kills; "
-        "GPU-hours (core-hours without a GPU) are of what was spent; idle: of the rollouts.",
+        "time: wall clock of the steps that count, and its parts in %; spent: all attempts, with starting up and what was "
+        "lost to kills; GPU-hours (core-hours without a GPU) are of what was spent; idle: of the rollouts.",
         style="dim",
     )
 
 
-def _stages(record: Mapping[str, Any]) -> Table:
-    hours = "core-hours" if record["totals"]["core_hours"] is not None else "GPU-hours"
+def _table(record: Mapping[str, Any]) -> Table:
+    """A column a stage: there are few of them, and a terminal is narrow."""
+    stages, sums = record["stages"], record["totals"]
+    several = len(stages) > 1
+    hours = "core-hours" if sums["core_hours"] is not None else "GPU-hours"
     key = hours.lower().replace("-", "_")
-    table = Table("stage", "state", "steps", "attempts", "time", "spent", hours, "tokens sampled", "idle", "gate")
-    for column in table.columns[2:9]:
+    table = Table("", *(escape(stage["name"]) for stage in stages), *([_WHOLE] if several else []))
+    for column in table.columns[1:]:
         column.justify = "right"
-    for stage in record["stages"]:
-        planned = "" if stage["planned_steps"] is None else f" of {stage['planned_steps']}"
-        begun = stage["status"] != "not begun"
-        table.add_row(
-            escape(stage["name"]),
-            stage["status"],
-            f"{stage['steps']}{planned}" if begun else "",
-            str(len(stage["attempts"]) or ""),
-            duration(stage["seconds"]),
-            duration(stage["seconds_spent"]),
-            _number(stage[key], 2),
-            _number(stage["tokens"]["sampled"]),
-            "" if stage["rollout_idle_share"] is None else f"{stage['rollout_idle_share']:.0%}",
-            escape(_decision(stage)),
-            style=None if begun else "dim",
-        )
-    if len(record["stages"]) > 1:
-        sums = record["totals"]
-        table.add_section()
-        table.add_row(
-            _WHOLE,
-            _finished(record),
-            _number(sums["steps"]),
-            "",
-            duration(sums["seconds"]),
-            duration(sums["seconds_spent"]),
-            _number(sums[key], 2),
-            _number(sums["tokens"]["sampled"]),
-        )
+
+    def row(label: str, value: Callable[[Mapping[str, Any]], str], total: str = "") -> None:
+        table.add_row(label, *(value(stage) for stage in stages), *([total] if several else []))
+
+    row("state", lambda stage: stage["status"], _finished(record))
+    row("steps", _steps, _number(sums["steps"]))
+    row("attempts", lambda stage: str(len(stage["attempts"]) or ""))
+    row("time", lambda stage: duration(stage["seconds"]), duration(sums["seconds"]))
+    row("spent", lambda stage: duration(stage["seconds_spent"]), duration(sums["seconds_spent"]))
+    row(hours, lambda stage: _number(stage[key], 2), _number(sums[key], 2))
+    row("tokens sampled", lambda stage: _number(stage["tokens"]["sampled"]), _number(sums["tokens"]["sampled"]))
+    row("idle", lambda stage: "" if stage["rollout_idle_share"] is None else f"{stage['rollout_idle_share']:.0%}")
+    table.add_section()
+    for part in dict.fromkeys(part for stage in stages for part in stage["time_split"] or {}):
+        row(f"% {part.removesuffix('_s').replace('_', ' ')}", functools.partial(_share, part))
     return table
+
+
+def _steps(stage: Mapping[str, Any]) -> str:
+    planned = "" if stage["planned_steps"] is None else f" of {stage['planned_steps']}"
+    return "" if stage["status"] == "not begun" else f"{stage['steps']}{planned}"
+
+
+def _share(part: str, stage: Mapping[str, Any]) -> str:
+    """A part of a stage's time, in percent."""
+    split = stage["time_split"] or {}
+    whole = sum(seconds for seconds in split.values() if seconds is not None)
+    return "" if split.get(part) is None or not whole else f"{100 * split[part] / whole:.1f}"
 
 
 def _finished(record: Mapping[str, Any]) -> str:
     """How many of the stages are finished."""
     finished = sum(stage["status"] == "finished" for stage in record["stages"])
     return f"{finished} of {len(record['stages'])}"
-
-
-def _time_split(stages: list[Mapping[str, Any]]) -> Table:
-    parts = list(dict.fromkeys(part for stage in stages for part in stage["time_split"]))
-    table = Table("of the time, %", *(part.removesuffix("_s").replace("_", " ") for part in parts))
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for stage in stages:
-        known = [seconds for seconds in stage["time_split"].values() if seconds is not None]
-        whole = sum(known)
-        shares = (stage["time_split"].get(part) for part in parts)
-        table.add_row(
-            escape(stage["name"]),
-            *("" if part is None or not whole else f"{100 * part / whole:.1f}" for part in shares),
-        )
-    return table
 
 
 def _decision(stage: Mapping[str, Any]) -> str:
