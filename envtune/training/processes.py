@@ -25,7 +25,7 @@ _MARK = "ENVTUNE_RUN_DIR"
 def only_one(folder: Path) -> Iterator[None]:
     """Raises EnvtuneError where another process trains in `folder`: each would kill the other's processes."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
+    with (folder / ".lock").open("a") as lock:  # not "w": a run that is done stays as it is
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
