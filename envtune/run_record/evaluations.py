@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ def read_evaluations(folder: Path) -> dict[str, Any]:
 def _evaluation(summary: Mapping[str, Any]) -> dict[str, Any]:
     identity, about = summary.get("identity") or {}, summary.get("about") or {}
     categories: Mapping[str, Any] | None = summary.get("categories")
-    accuracy = None if categories is None else {name: counts["accuracy"] for name, counts in categories.items()}
+    accuracy = None if categories is None else {name: counts.get("accuracy") for name, counts in categories.items()}
     of_all = [(accuracy or {}).get(category) for category in CATEGORIES]
     return {
         "complete": bool(summary.get("complete", False)),
@@ -35,12 +35,20 @@ def _evaluation(summary: Mapping[str, Any]) -> dict[str, Any]:
         "items": identity.get("items"),
         "counts": None
         if categories is None
-        else {name: sum(counts[name] for counts in categories.values()) for name in _COUNTS},
+        else {name: _sum(counts.get(name) for counts in categories.values()) for name in _COUNTS},
         "accuracy": accuracy,
         "average": None if None in of_all else sum(of_all) / len(of_all),
-        "progress": None if categories is None else {name: counts["progress"] for name, counts in categories.items()},
+        "progress": None
+        if categories is None
+        else {name: counts.get("progress") for name, counts in categories.items()},
         "protocol": identity.get("protocol"),
         "decoding": identity.get("decoding"),
         "seconds": summary.get("seconds"),
         "commit": (summary.get("provenance") or {}).get("commit"),
     }
+
+
+def _sum(counts: Iterable[int | None]) -> int | None:
+    """None where one of them is missing, as in a summary of another shape."""
+    known = list(counts)
+    return None if None in known else sum(count for count in known if count is not None)

@@ -140,3 +140,16 @@ def test_the_command_writes_and_prints(tmp_path: Path, monkeypatch: pytest.Monke
     path = tmp_path / "cpu.single-stage.seed42" / "run.json"
     assert [stage["name"] for stage in read_run_record(path)["stages"]] == ["single"]
     assert "single" in done.output and "run.json" in done.output
+
+
+def test_a_summary_of_another_shape_is_no_reason_to_stop(profile: Profile) -> None:
+    folder = profile.run_dir / "evaluation" / "other-model"
+    folder.mkdir(parents=True)
+    (folder / "summary.json").write_text(json.dumps({"complete": True, "categories": {"base": {"passed": 1}}}))
+    told = record_of(profile)["evaluation"]["other-model"]
+    assert (told["counts"]["passed"], told["counts"]["failed"], told["accuracy"], told["average"]) == (
+        1,
+        None,
+        {"base": None},
+        None,
+    )
