@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from envtune.bfcl import CATEGORIES
-from envtune.run_record.reading import read_object
+from envtune.run_record.reading import read_object, total
 
 # What a category's counts add up to; as in envtune/evaluation/records.py, which this cannot import: evaluation writes
 # this record when it has ended.
@@ -35,7 +35,7 @@ def _evaluation(summary: Mapping[str, Any]) -> dict[str, Any]:
         "items": identity.get("items"),
         "counts": None
         if categories is None
-        else {name: _sum(counts.get(name) for counts in categories.values()) for name in _COUNTS},
+        else {name: total(counts.get(name) for counts in categories.values()) for name in _COUNTS},
         "accuracy": accuracy,
         "average": None if None in of_all else sum(of_all) / len(of_all),
         "progress": None
@@ -46,9 +46,3 @@ def _evaluation(summary: Mapping[str, Any]) -> dict[str, Any]:
         "seconds": summary.get("seconds"),
         "commit": (summary.get("provenance") or {}).get("commit"),
     }
-
-
-def _sum(counts: Iterable[int | None]) -> int | None:
-    """None where one of them is missing, as in a summary of another shape."""
-    known = list(counts)
-    return None if None in known else sum(count for count in known if count is not None)

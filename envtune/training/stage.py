@@ -189,7 +189,7 @@ def _run(
     planned, ended_well = int(config.trainer.total_training_steps), False
     end_killed_attempts(folder)
     while True:
-        decision = _decide(gate, folder)
+        decision = gates.decide(gate, _points(folder))
         if decision.outcome == "collapsed":
             raise _collapsed(gate, stage, folder, decision)
         step = checkpoints.repair(folder / "checkpoints", metrics.last_step(folder), workers)
@@ -215,13 +215,14 @@ def _run(
             shared.close()
 
 
-def _decide(gate: gates.Gate, folder: Path) -> gates.Decision:
-    return gates.decide(gate, [gates.point(step, data) for step, data in metrics.merged(folder)])
+def _points(folder: Path, last: int | None = None) -> list[gates.Point]:
+    """What the stage's steps reported, up to the step `last`."""
+    return [gates.point(step, data) for step, data in metrics.merged(folder) if last is None or step <= last]
 
 
 def _gate_record(gate: gates.Gate, folder: Path, last: int | None = None) -> dict[str, Any]:
     """The gate's settings, what it decided, and the curve that it decided from, up to the step `last`."""
-    points = [gates.point(step, data) for step, data in metrics.merged(folder) if last is None or step <= last]
+    points = _points(folder, last)
     return {
         "settings": gate.as_dict(),
         "decision": gates.decide(gate, points).as_dict(),
