@@ -56,6 +56,8 @@ GPU_READY := .venv-gpu/.setup-$(call key,$(GPU_LOCKS))
 # The libraries of the adapters exclude the CPU profile's packages and each other; only their tests need them.
 ADAPTERS := verifiers openenv
 ADAPTERS_READY := $(foreach name,$(ADAPTERS),.venv-$(name)/.setup-$(call key,requirements-$(name).txt))
+# Benchmarks of other packages, whose pins exclude verl's; evaluation starts them there by itself.
+EVAL_READY := .venv-eval/.setup-$(call key,requirements-eval.txt requirements-torch-cpu.txt)
 
 # A dry run takes the CPU environment, where there is no GPU one.
 ifeq ($(PLATFORM)-$(if $(filter 1,$(DRY_RUN)),$(if $(wildcard $(GPU_READY)),0,1),0),gpu-0)
@@ -69,7 +71,7 @@ ENVTUNE := $(BIN)/envtune
 
 # `reproduce` is its prerequisites, from left to right, each once.
 ifeq ($(DRY_RUN),0)
-WHOLE_JOB := setup data train evaluate tables
+WHOLE_JOB := setup setup-eval data train evaluate tables
 BEFORE_TRAIN := data
 else
 WHOLE_JOB := setup train
@@ -90,9 +92,12 @@ endif
 
 ##@ Its steps, each alone; a finished part is not repeated
 
-.PHONY: setup data train evaluate tables
+.PHONY: setup setup-eval data train evaluate tables
 setup: $(READY) ## make the environment with the locked packages (.venv, or .venv-gpu)
 	@echo "environment ready: $(patsubst %/bin,%,$(BIN))"
+
+setup-eval: $(EVAL_READY) ## make the environment of the benchmarks from other packages (.venv-eval)
+	@echo "environment ready: .venv-eval"
 
 data: setup ## fetch BFCL's pinned releases, prepare the starting model, write each stage's training rows
 	@$(ENVTUNE) setup-model --profile $(PROFILE)
@@ -101,10 +106,10 @@ data: setup ## fetch BFCL's pinned releases, prepare the starting model, write e
 train: $(BEFORE_TRAIN) ## train the curriculum's stages, each from the last one's result; what was killed goes on
 	@$(ENVTUNE) train $(RUN) $(TRAIN_OPTIONS)
 
-evaluate: data ## evaluate the starting model and each stage's result with BFCL's own checker
+evaluate: data setup-eval ## evaluate the starting model and each stage's result on the profile's suites
 	@$(ENVTUNE) evaluate $(RUN)
 
-tables: setup ## write Table 1 from the records and the paper's figures
+tables: setup ## write Tables 1 and 2 from the records and the paper's figures
 	@$(ENVTUNE) tables $(RUN)
 
 .PHONY: ablations
@@ -114,14 +119,14 @@ ablations: setup ## every arm of the curriculum with every seed (ARM="single-sta
 
 ##@ Checks
 
-.PHONY: doctor hints setup-adapters test test-slow test-faults test-image bench validate lint
+.PHONY: doctor hints setup-adapters test test-slow test-faults test-image bench bench-eval validate lint
 doctor: setup ## can this machine run the profile: GPUs, memory, disk, network, packages
 	@$(ENVTUNE) doctor --profile $(PROFILE)
 
-test: $(CPU_READY) $(ADAPTERS_READY) ## run the tests, one short training run among them
+test: $(CPU_READY) $(EVAL_READY) $(ADAPTERS_READY) ## run the tests, one short training run among them
 	@.venv/bin/python -m pytest $(PYTEST_ARGS)
 
-test-slow: $(CPU_READY) ## run the slow tests: all four stages, a resume after kill -9, parity with BFCL on 10,000 edits
+test-slow: $(CPU_READY) $(EVAL_READY) ## run the slow tests: all four stages, a resume after kill -9, parity with BFCL on 10,000 edits
 	@.venv/bin/python -m pytest -m slow $(PYTEST_ARGS)
 
 test-faults: $(CPU_READY) ## kill a four-stage run more than twenty times, fill its disk, compare with an undisturbed run (1 hour)
@@ -131,7 +136,10 @@ test-image: $(CPU_READY) ## build the CPU image and run a shortened `make reprod
 	@.venv/bin/python -m pytest -m image -s tests/image $(PYTEST_ARGS)
 
 bench: $(CPU_READY) ## measure the environment beside bfcl-eval: speed, memory (3 minutes)
-	@.venv/bin/python -m pytest -m bench -s tests/benchmarks $(PYTEST_ARGS)
+	@.venv/bin/python -m pytest -m bench -s tests/benchmarks --ignore tests/benchmarks/test_evaluation_speed.py $(PYTEST_ARGS)
+
+bench-eval: $(CPU_READY) $(EVAL_READY) ## measure the evaluation of 400 tasks beside bfcl-eval's own (5 minutes)
+	@.venv/bin/python -m pytest -m bench -s tests/benchmarks/test_evaluation_speed.py $(PYTEST_ARGS)
 
 validate: $(CPU_READY) ## replay all ground truths of both BFCL releases through the environment
 	@.venv/bin/envtune validate
@@ -158,12 +166,14 @@ COMPILE = .venv/bin/uv pip compile -q pyproject.toml --extra test --generate-has
 lock: $(CPU_READY) ## write all lock files anew from pyproject.toml
 	@printf '%s\n' torch torchvision torchaudio torchcodec triton | \
 		$(COMPILE) --extra cpu --extra browser --extra checks --excludes - --output-file requirements-cpu.txt >/dev/null
+	@printf '%s\n' torch torchvision torchaudio torchcodec triton | \
+		$(COMPILE) --extra eval --excludes - --output-file requirements-eval.txt >/dev/null
 	@$(COMPILE) --extra gpu --output-file requirements-gpu.txt >/dev/null
 	@$(COMPILE) --extra verifiers --output-file requirements-verifiers.txt >/dev/null
 	@echo gradio | $(COMPILE) --extra openenv --excludes - --output-file requirements-openenv.txt >/dev/null
 
 clean: ## remove the environments and caches; runs/ and results/ stay
-	@rm -rf .venv .venv-gpu $(addprefix .venv-,$(ADAPTERS)) .pytest_cache .ruff_cache .hypothesis .benchmarks build *.egg-info
+	@rm -rf .venv .venv-gpu .venv-eval $(addprefix .venv-,$(ADAPTERS)) .pytest_cache .ruff_cache .hypothesis .benchmarks build *.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## list the targets
@@ -175,10 +185,12 @@ $(CPU_READY): candidates := python3.11 python3.12 python3 python
 $(GPU_READY): candidates := python3.12 python3.11 python3 python
 $(CPU_READY): setup_of := cpu
 $(GPU_READY): setup_of := gpu
+$(EVAL_READY): candidates := python3.11 python3.12 python3 python
+$(EVAL_READY): setup_of := eval
 $(ADAPTERS_READY): candidates := python3.11 python3.12 python3 python
 $(ADAPTERS_READY): setup_of = $(patsubst .venv-%,%,$(@D))
 
-$(CPU_READY) $(GPU_READY) $(ADAPTERS_READY):
+$(CPU_READY) $(GPU_READY) $(EVAL_READY) $(ADAPTERS_READY):
 	@found=; without_pip=; \
 	for name in $(or $(PYTHON),$(candidates)); do \
 		for python in $$(type -aP "$$name" || true); do \

@@ -54,7 +54,7 @@ def _outcome(profile: Profile, dry_run: bool, console: Console) -> str:
 
 
 def _run(profile: Profile) -> None:
-    from envtune.evaluation import evaluate
+    from envtune.evaluation.run import evaluate
     from envtune.models import prepare_model
     from envtune.tables import write_tables
     from envtune.training import train, write_data

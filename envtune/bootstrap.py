@@ -46,7 +46,7 @@ class SetupError(Exception):
 def main(arguments: list[str] | None = None) -> int:
     """Run the steps; 0, or 1 with one message on stderr."""
     parser = argparse.ArgumentParser(description="Make the virtual environment of one profile.")
-    parser.add_argument("--profile", choices=("cpu", "gpu", "verifiers", "openenv"), required=True)
+    parser.add_argument("--profile", choices=("cpu", "gpu", "eval", "verifiers", "openenv"), required=True)
     parser.add_argument("--venv", type=Path, required=True)
     parser.add_argument("--stamp", type=Path, required=True, help="written when all is done")
     options = parser.parse_args(arguments)
@@ -67,11 +67,11 @@ def set_up(profile: str, venv: Path, stamp: Path) -> None:
     steps = [
         (f"virtual environment in {venv.name}", lambda: make_venv(venv)),
         ("uv and setuptools", lambda: _pip(python, select(lock, only=FIRST))),
-        *([("torch (CPU build)", lambda: install_torch(python))] if profile == "cpu" else []),
+        *([("torch (CPU build)", lambda: install_torch(python))] if profile in ("cpu", "eval") else []),
         ("locked packages", lambda: _uv(python, select(lock, leave_out=LAST))),
         *([("flash-attn (a long build)", lambda: install_flash_attn(python, lock))] if profile == "gpu" else []),
         ("envtune itself", lambda: _uv(python, None, "-e", str(ROOT))),
-        *([("bytecode", lambda: compile_bytecode(python))] if profile in ("cpu", "gpu") else []),
+        *([("bytecode", lambda: compile_bytecode(python))] if profile in ("cpu", "gpu", "eval") else []),
     ]
     began = time.monotonic()
     for number, (what, step) in enumerate(steps, 1):

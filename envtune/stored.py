@@ -2,7 +2,7 @@
 
 One JSON value a line (.gz or not), told apart by its keys:
   {"task_id", "turns", ...}              a Trajectory
-  {"id", "messages", "trajectory"}       evaluation's trajectories.jsonl; records.jsonl beside it gives the verdicts
+  {"id", "messages", "trajectory"}       trajectories.jsonl of bfcl-v3; records.jsonl beside it gives the verdicts
   {..., "trajectory": "<JSON>"}          verl's dump of a validation step
   {"id", "turns"}                        call strings alone; the release must be said
 """
@@ -96,6 +96,10 @@ def _stored(row: Any, line: int, release: str | None, records: Mapping[str, Reco
         return Stored("trajectory", line, task, trajectory, trajectory.calls)
     if "id" in row and "turns" in row:
         return _calls(row, line, release)
+    if "id" in row and "exchanges" in row:
+        raise _Wrong(
+            "a conversation of another suite than bfcl-v3, which this cannot read; records.jsonl has its verdict"
+        )
     if "input" in row and "output" in row:
         raise _Wrong("a dump of training, which has no trajectory; verl's validation dumps have one")
     raise _Wrong('neither a trajectory nor {"id", "turns"}; see `envtune view --help` for what can be shown')

@@ -68,29 +68,8 @@ def ablations(
 
 
 @app.command()
-def evaluate(
-    profile: ProfileOption = "cpu",
-    arm: ArmOption = None,
-    seed: SeedOption = None,
-    base_url: Annotated[
-        Optional[str],  # noqa: UP045 - typer
-        typer.Option("--base-url", help="An OpenAI-compatible endpoint to evaluate instead, with its /v1."),
-    ] = None,
-    model: Annotated[
-        Optional[str],  # noqa: UP045 - typer
-        typer.Option("--model", help="The endpoint's name of the model; alone: a folder to serve and evaluate."),
-    ] = None,
-) -> None:
-    """Evaluate the starting model and each stage's result in distribution, judged by BFCL's own checker."""
-    from envtune.evaluation import evaluate as run
-    from envtune.profile import load_profile
-
-    run(load_profile(profile, arm=arm, seed=seed), base_url=base_url, model=model)
-
-
-@app.command()
 def tables(profile: ProfileOption = "cpu", arm: ArmOption = None, seed: SeedOption = None) -> None:
-    """Write Table 1 from the records and the paper's figures."""
+    """Write Tables 1 and 2 from the records and the paper's figures."""
     from envtune.profile import load_profile
     from envtune.tables import write_tables
 

@@ -134,11 +134,14 @@ class Episode:
         system = {"role": "system", "content": prompt.system_prompt(self.task.tools_on_offer(0))}
         return [system, prompt.message(prompt.request(self.task, 0))]
 
-    def step(self, reply: str) -> Step:
-        """Take the model's reply. Any text is fine: what is wrong with it is told to the model, not raised."""
+    def step(self, reply: str, parsed: Reply | None = None) -> Step:
+        """Take the model's reply. Any text is fine: what is wrong with it is told to the model, not raised.
+
+        parsed: what it is, where somebody else has parsed it (native function calling); `reply` is then for the record.
+        """
         if not self._started or self.done:
             raise RuntimeError("step() goes between start() and the end of the episode")
-        parsed = parse_reply(reply)
+        parsed = parsed or parse_reply(reply)
         if self.rules == "bfcl":
             return self._step_bfcl(reply, parsed)
         return self._step_training(reply, parsed)

@@ -26,6 +26,7 @@ _ROLE = (
     "answer."
 )
 _GO_ON = "If the request is fulfilled, reply with <answer>. If not, call the next tools."
+_RESULTS = "Tool results:"
 _HINT = "Hint: "
 _FORCED = "This request took too many steps and is closed."
 _IMPOSSIBLE = "Nothing was called: this request cannot be fulfilled with the tools and values at hand. It is closed."
@@ -54,12 +55,21 @@ def request(task: Task, turn: int) -> str:
 
 def results(calls: Sequence[CallResult], hints: Sequence[str], max_characters: int | None = None) -> str:
     """The results of a reply's calls, in order, each with its hint where there is one; see `shortened`."""
-    lines = ["Tool results:"]
+    lines = [_RESULTS]
     for call, hint in zip(calls, hints, strict=True):
-        lines.append(f"{call.call.split('(', 1)[0]}: {shortened(call.text, max_characters)}")
+        lines.append(_result(call.call.split("(", 1)[0], shortened(call.text, max_characters)))
         if hint:
             lines.append(f"{_HINT}{hint}")
     return "\n".join(lines)
+
+
+def named_results(results: Iterable[tuple[str, str]]) -> str:
+    """The message after a reply that called tools of another environment: (tool, text of its result), in order."""
+    return go_on("\n".join([_RESULTS, *(_result(name, text) for name, text in results)]))
+
+
+def _result(name: str, text: str) -> str:
+    return f"{name}: {text}"
 
 
 def shortened(text: str, max_characters: int | None) -> str:

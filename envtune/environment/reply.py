@@ -129,6 +129,19 @@ def _parse_calls(body: str) -> tuple[ToolCall, ...]:
         raise _IllFormed(f"The text inside <tool_call> is not valid JSON: {str(error)[:200]}.") from None
     if not isinstance(listed, list) or not listed:
         raise _IllFormed("The JSON inside <tool_call> must be a list with at least one call.")
+    return _calls(listed)
+
+
+def checked_calls(listed: Sequence[Any]) -> tuple[ToolCall, ...]:
+    """Calls that reached us as JSON values already ({"name", "arguments"} each), under the same bounds as those in a
+    reply's text. Raises ValueError with a sentence."""
+    try:
+        return _calls(listed)
+    except _IllFormed as problem:
+        raise ValueError(str(problem)) from None
+
+
+def _calls(listed: Sequence[Any]) -> tuple[ToolCall, ...]:
     if len(listed) > MAX_CALLS:
         raise _IllFormed(f"There are more than {MAX_CALLS} calls in one reply.")
     return tuple(_call(number, item) for number, item in enumerate(listed, start=1))

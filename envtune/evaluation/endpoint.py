@@ -22,7 +22,8 @@ import openai
 from envtune.environment.prompt import encodable
 from envtune.errors import EnvtuneError
 
-ITEM_HEADER = "X-Envtune-Item"
+# For whoever reads the server's log, and for the scripted endpoint: which item, who is asked, its how manieth reply.
+ITEM_HEADER, ROLE_HEADER, STEP_HEADER = "X-Envtune-Item", "X-Envtune-Role", "X-Envtune-Step"
 _CONTEXT_WORDS = ("context length", "context_length", "maximum model length", "context window")
 
 
@@ -35,14 +36,24 @@ class ContextFull(Exception):
 
 
 @dataclass(frozen=True)
+class NativeCall:
+    """A call as the endpoint parsed it. arguments: the JSON text that the model wrote, which may be none."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True)
 class Completion:
     """One reply. tokens_in, tokens_out: as the endpoint counts them, None when it does not; truncated: the reply was
-    cut off at the limit on new tokens."""
+    cut off at the limit on new tokens; calls: native function calls, when tools were offered."""
 
     text: str
     tokens_in: int | None
     tokens_out: int | None
     truncated: bool
+    calls: tuple[NativeCall, ...] = ()
 
 
 def check_url(base_url: str) -> str:
@@ -90,16 +101,28 @@ class ChatEndpoint:
     ) -> None:
         await self._client.close()
 
-    async def complete(self, messages: Sequence[Mapping[str, str]], item_id: str) -> Completion:
+    async def complete(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        item_id: str,
+        *,
+        step: int | None = None,
+        role: str = "agent",
+        **parameters: Any,
+    ) -> Completion:
         """The model's reply to a conversation. Raises EndpointFailure, ContextFull or EnvtuneError, as above.
 
-        item_id goes along as a header, for whoever reads the server's log.
+        item_id, role ("agent" or "user", who is simulated) and step (replies given before in this role) go along as
+        headers; parameters: of this request (tools, ...), over those of decoding.
         """
-        decoding = dict(self._decoding)
+        decoding = {**self._decoding, **parameters}
+        headers = {ITEM_HEADER: item_id, ROLE_HEADER: role}
+        if step is not None:
+            headers[STEP_HEADER] = str(step)
         failed = 0
         while True:
             try:
-                return await self._once(messages, item_id, decoding)
+                return await self._once(messages, headers, decoding)
             except _ContextRefused:
                 # Servers refuse a prompt plus max_tokens past the context; without a limit they fill what is left.
                 if decoding.pop("max_tokens", None) is None:
@@ -111,11 +134,11 @@ class ChatEndpoint:
                 await asyncio.sleep(min(60.0, self._pause_s * 2 ** (failed - 1)) * random.uniform(0.8, 1.2))
 
     async def _once(
-        self, messages: Sequence[Mapping[str, str]], item_id: str, decoding: Mapping[str, Any]
+        self, messages: Sequence[Mapping[str, Any]], headers: Mapping[str, str], decoding: Mapping[str, Any]
     ) -> Completion:
         try:
             response = await self._client.chat.completions.with_raw_response.create(
-                model=self.model, messages=list(messages), extra_headers={ITEM_HEADER: item_id}, **decoding
+                model=self.model, messages=list(messages), extra_headers=headers, **decoding
             )
         except openai.BadRequestError as error:
             if any(words in str(error).lower() for words in _CONTEXT_WORDS):
@@ -150,13 +173,22 @@ def _read(body: bytes) -> Completion:
     try:
         data = json.loads(body)
         choice = data["choices"][0]
-        text = choice["message"]["content"]
+        message = choice["message"]
+        text = message.get("content")
+        calls = tuple(_call(number, call) for number, call in enumerate(message.get("tool_calls") or ()))
         usage = data.get("usage") or {}
         finish = choice.get("finish_reason")
+        tokens = usage.get("prompt_tokens"), usage.get("completion_tokens")
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise _Faulty(f"the answer is no chat completion: {body[:100]!r}") from error
-    if not (text is None or isinstance(text, str)) or not isinstance(usage, dict):
+    if not (text is None or isinstance(text, str)):
         raise _Faulty(f"the answer is no chat completion: {body[:100]!r}")
-    return Completion(
-        encodable(text or ""), usage.get("prompt_tokens"), usage.get("completion_tokens"), finish == "length"
-    )
+    return Completion(encodable(text or ""), *tokens, finish == "length", calls)
+
+
+def _call(number: int, call: Any) -> NativeCall:
+    """One entry of `tool_calls`. Raises what `_read` takes for a faulty answer."""
+    name, arguments = call["function"]["name"], call["function"].get("arguments")
+    if not isinstance(name, str) or not isinstance(arguments or "", str):
+        raise TypeError("a call's name and arguments are strings")
+    return NativeCall(str(call.get("id") or f"call_{number}"), encodable(name), encodable(arguments or "{}"))

@@ -3,8 +3,10 @@
     summary.json         what was run and with what (written first), then counts (written last)
     records.jsonl        one record an item
     trajectories.jsonl   the raw conversation of each item
+    prerequisites.jsonl  records of what is only there to prepare items and is not scored (memory), where a suite has it
+    files/               what items leave for later ones (memory)
 
-While a run goes on both JSON Lines files only grow, by whole lines: first the conversation, then the record that says
+While a run goes on the JSON Lines files only grow, by whole lines: first the conversation, then the record that says
 it counts. A run that was killed leaves at most one half line; the next one drops it and goes on after the last record.
 """
 
@@ -14,16 +16,15 @@ import contextlib
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from envtune.environment import StopReason
 from envtune.errors import EnvtuneError
+from envtune.evaluation.migrate import SCHEMA_VERSION, upgrade_record, upgrade_summary
 from envtune.files import atomic_write, read_jsonl, write_jsonl
 
-SCHEMA_VERSION = 1
 OUTCOMES = ("passed", "failed", "not_run")
 
 
@@ -31,41 +32,38 @@ OUTCOMES = ("passed", "failed", "not_run")
 class Record:
     """One item of a suite.
 
-    id: of the item; category: its stratum; cluster: items with the same one are variants of each other.
-    outcome: passed | failed | not_run (the endpoint or the judge gave out: it says nothing about the model).
-    valid: the judge's verdict, None when not run; error_type, error_message: what failed, in the judge's words.
-    turn_scores: 0 or 1 a turn by the training rule; progress: their mean, in [0, 1]; both for comparison only.
-    stop_reason: why the conversation ended; steps: replies of the model; tool_calls, tool_errors: calls executed, and
-    those that reported a failure; ill_formed: replies not in the format; truncated: replies cut off at max_tokens.
-    tokens_in, tokens_out: sums over requests, None when not counted; seconds: wall time of the conversation.
-    task_hash: of the task's content; notes: calls that the judge was not given as they were, and why.
+    id: of the item; stratum: the category that is averaged over; cluster: items with the same one are not independent
+    of each other; item_sha256: of the item's content.
+    outcome: passed | failed | not_run (the endpoint, the judge or what the item depends on gave out: it says nothing
+    about the model). passed: the verdict, None when not run; score: the suite's partial credit in [0, 1] (bfcl-v3: mean
+    of the turns' scores by the training rule), None where it has none; for comparison only.
+    error_type, error_message: what failed, in the judge's words.
+    seconds: wall time of the item; tokens_in, tokens_out: sums over the model's requests, None when not counted;
+    requests: replies of the model; truncated: those cut off at the limit on new tokens.
+    details: what else the suite says, as JSON values; notes: what a reader of the verdict should know.
     """
 
     id: str
-    category: str
+    stratum: str
     cluster: str
     outcome: str
-    task_hash: str
-    valid: bool | None = None
+    item_sha256: str
+    passed: bool | None = None
+    score: float | None = None
     error_type: str | None = None
     error_message: str | None = None
-    turn_scores: tuple[int, ...] | None = None
-    progress: float | None = None
-    stop_reason: str | None = None
-    steps: int | None = None
-    tool_calls: int | None = None
-    tool_errors: int | None = None
-    ill_formed: int | None = None
-    truncated: int | None = None
+    seconds: float | None = None
     tokens_in: int | None = None
     tokens_out: int | None = None
-    seconds: float | None = None
+    requests: int | None = None
+    truncated: int | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property
     def is_over_budget(self) -> bool:
-        """Whether it failed because the conversation outgrew the model's context: no wrong answer, but no pass."""
-        return self.outcome == "failed" and self.stop_reason == StopReason.OVER_BUDGET
+        """Whether it failed after the conversation had outgrown the model's context: no wrong answer, but no pass."""
+        return self.outcome == "failed" and bool(self.details.get("over_budget"))
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values, with the version of the schema."""
@@ -73,22 +71,25 @@ class Record:
 
     @staticmethod
     def from_dict(data: Any) -> Record:
-        """The inverse of `as_dict`. Raises ValueError with one sentence on anything else."""
-        if not isinstance(data, dict) or data.get("schema") != SCHEMA_VERSION:
-            raise ValueError(f"not a record of schema version {SCHEMA_VERSION}")
-        values = {key: value for key, value in data.items() if key != "schema"}
+        """The inverse of `as_dict`, also of a record that an older version wrote. Raises ValueError with one sentence on
+        anything else."""
+        values = dict(upgrade_record(data))
         names = {field.name for field in fields(Record)}
         if set(values) != names:
             raise ValueError(f"fields are missing or unknown: {', '.join(sorted(names ^ set(values)))}")
-        for name in ("id", "category", "cluster", "outcome", "task_hash"):
+        for name in ("id", "stratum", "cluster", "outcome", "item_sha256"):
             if not isinstance(values[name], str):
                 raise ValueError(f"{name} must be a string")
         if values["outcome"] not in OUTCOMES:
             raise ValueError(f"unknown outcome {values['outcome']!r}")
-        if values["valid"] is not {"passed": True, "failed": False, "not_run": None}[values["outcome"]]:
-            raise ValueError(f"outcome {values['outcome']!r} with valid {values['valid']!r}")
-        scores = values["turn_scores"]
-        values["turn_scores"] = None if scores is None else tuple(scores)
+        if values["passed"] is not {"passed": True, "failed": False, "not_run": None}[values["outcome"]]:
+            raise ValueError(f"outcome {values['outcome']!r} with passed {values['passed']!r}")
+        if not isinstance(values["details"], dict):
+            raise ValueError("details must be an object")
+        for name in ("score", "seconds", "tokens_in", "tokens_out", "requests", "truncated"):
+            value = values[name]
+            if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0):
+                raise ValueError(f"{name} must be a number from 0 up, or null")
         values["notes"] = tuple(values["notes"])
         return Record(**values)
 
@@ -109,21 +110,27 @@ def read_records(path: Path) -> list[Record]:
 
 
 class RunFolder:
-    """The folder of one run. `open` it, `add` items, `close` it."""
+    """The folder of one run. `open` it, `add` items.
+
+    records: id -> record of every item with a verdict; prepared: the same of the prerequisites.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.records_path = folder / "records.jsonl"
         self.trajectories_path = folder / "trajectories.jsonl"
+        self.prerequisites_path = folder / "prerequisites.jsonl"
         self.summary_path = folder / "summary.json"
+        self.files = folder / "files"
         self.records: dict[str, Record] = {}
+        self.prepared: dict[str, Record] = {}
 
     @contextlib.contextmanager
     def open(self, identity: Mapping[str, Any]) -> Iterator[RunFolder]:
         """Take the folder for this process and read what it holds.
 
         Raises EnvtuneError when another process writes to it, or when its records were made with another identity
-        (another model, release, set of tasks, ...).
+        (another model, release, set of items, ...).
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with open(self.folder / ".lock", "w", encoding="utf-8") as lock:
@@ -147,9 +154,9 @@ class RunFolder:
         if not self.summary_path.exists():
             return None
         try:
-            return dict(json.loads(self.summary_path.read_text(encoding="utf-8")))
+            return upgrade_summary(json.loads(self.summary_path.read_text(encoding="utf-8")))
         except ValueError as error:
-            raise EnvtuneError(f"{self.summary_path} is not valid JSON ({error}); remove it to start anew") from error
+            raise EnvtuneError(f"{self.summary_path}: {error}; remove it to start anew") from error
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write summary.json whole."""
@@ -157,34 +164,48 @@ class RunFolder:
             json.dump(summary, stream, indent=1, ensure_ascii=False)
             stream.write("\n")
 
-    def add(self, record: Record, conversation: Mapping[str, Any] | None) -> None:
+    def add(self, record: Record, conversation: Mapping[str, Any] | None, scored: bool = True) -> None:
         """Append an item: its conversation (none when it was not run), then its record."""
         if conversation is not None:
             _append(self.trajectories_path, conversation)
-        _append(self.records_path, record.as_dict())
-        self.records[record.id] = record
+        _append(self.records_path if scored else self.prerequisites_path, record.as_dict())
+        (self.records if scored else self.prepared)[record.id] = record
+
+    def forget(self, prerequisites: Iterable[str]) -> None:
+        """Drop the records of these prerequisites: they are to be played again."""
+        for item in prerequisites:
+            self.prepared.pop(item, None)
+        self.tidy([])
 
     def tidy(self, order: list[str]) -> None:
-        """Rewrite both files with the items in `order`, each once."""
+        """Rewrite the files with the items in `order` first, each once."""
         place = {item: number for number, item in enumerate(order)}
-        ordered = sorted(self.records.values(), key=lambda record: place[record.id])
-        write_jsonl(self.records_path, [record.as_dict() for record in ordered])
+        listed = {
+            self.records_path: sorted(self.records.values(), key=lambda record: place.get(record.id, len(place))),
+            self.prerequisites_path: sorted(
+                self.prepared.values(), key=lambda record: place.get(record.id, len(place))
+            ),
+        }
+        for path, records in listed.items():
+            if records or path.exists():
+                write_jsonl(path, [record.as_dict() for record in records])
         raw = {row["id"]: row for row in _whole_lines(self.trajectories_path)}
-        write_jsonl(self.trajectories_path, [raw[r.id] for r in ordered if r.id in raw and r.outcome != "not_run"])
+        kept = [r.id for records in listed.values() for r in records if r.id in raw and r.outcome != "not_run"]
+        write_jsonl(self.trajectories_path, [raw[item] for item in kept])
 
     def _mend(self) -> None:
         """Drop what a killed run left behind: half lines, conversations without a record, items that were not run."""
-        kept = {}
-        for row in _whole_lines(self.records_path):
-            try:
-                record = Record.from_dict(row)
-            except ValueError as error:
-                raise EnvtuneError(f"{self.records_path}: {error}; remove {self.folder} to start anew") from error
-            if record.outcome != "not_run":
-                kept[record.id] = record
-        self.records = kept
+        for path, kept in ((self.records_path, self.records), (self.prerequisites_path, self.prepared)):
+            kept.clear()
+            for row in _whole_lines(path):
+                try:
+                    record = Record.from_dict(row)
+                except ValueError as error:
+                    raise EnvtuneError(f"{path}: {error}; remove {self.folder} to start anew") from error
+                if record.outcome != "not_run":
+                    kept[record.id] = record
         if self.records_path.exists() or self.trajectories_path.exists():
-            self.tidy(list(kept))
+            self.tidy(list(self.records))
 
 
 def differences(a: Any, b: Any, path: str = "") -> list[str]:

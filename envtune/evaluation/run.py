@@ -4,14 +4,15 @@
     envtune evaluate --profile cpu --model PATH                      another model, served with the profile's settings
     envtune evaluate --profile cpu --base-url URL --model NAME       whatever an endpoint serves under that name
 
-A checkpoint whose records are complete and were made of the same weights, tasks and settings is not run again; what
-was measured of other weights is removed and measured anew. The other two forms write to
-runs/<profile>/evaluation/other-<name>/ and take no part in the profile's table.
+Every suite of the profile's `evaluation.suites` is run. A checkpoint whose records of a suite are complete and were made
+of the same weights, items and settings is not run again; what was measured of other weights is removed and measured
+anew. The other two forms write to runs/<profile>/evaluation/other-<name>/ and take no part in the profile's tables.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -23,11 +24,14 @@ from rich.console import Console
 
 from envtune.errors import EnvtuneError
 from envtune.evaluation.checkpoints import Checkpoint, checkpoint, checkpoint_names, checkpoints
-from envtune.evaluation.protocol import KIT_FORMAT, identity
 from envtune.evaluation.records import RunFolder, differences
+from envtune.evaluation.reply_formats import check_format
+from envtune.evaluation.runner import identity
 from envtune.evaluation.server import ServerSettings, VllmServer, chat_template
-from envtune.evaluation.suite import evaluate_suite
-from envtune.files import sha256_json
+from envtune.evaluation.session import evaluate_model, open_suites, refuse_incomplete, run_folder, with_seed
+from envtune.evaluation.suite import Suite, Target, UserModel
+from envtune.evaluation.suites import BFCL_V3, Choice, read_choices
+from envtune.files import sha256_json, write_json
 from envtune.run_record import write_run_record
 from envtune.tasks import Task, cut_tools, load_split, load_tasks
 
@@ -47,11 +51,14 @@ _NOTES = MappingProxyType(
         )
     }
 )
-_SETTINGS = (*_DECODING, "concurrency", "max_model_len", "request_timeout_s", "server", "start_s")
+_SETTINGS = (
+    *_DECODING, "concurrency", "max_model_len", "request_timeout_s", "server", "start_s", "suites", "format", "repeats",
+    "user",
+)  # fmt: skip
 
 
 def evaluate(profile: Profile, base_url: str | None = None, model: str | None = None) -> dict[str, Path]:
-    """Evaluate as above; gives the folder of each checkpoint's records.
+    """Evaluate as above; gives the folder of each checkpoint, with a folder of records for each suite and seed.
 
     Raises EnvtuneError when there is no model, the server does not start, or an item could not be run (what was run
     is kept: the same command goes on from there).
@@ -64,39 +71,54 @@ def evaluate(profile: Profile, base_url: str | None = None, model: str | None = 
     if base_url is not None and model is None:
         raise EnvtuneError("with --base-url name the model that the endpoint serves: --model NAME")
     console = Console(stderr=True)
-    tasks = evaluation_tasks(profile)
     if base_url is not None and model is not None:
         chosen = [Checkpoint(_other(model), model, None, None)]
     elif model is not None:
         chosen = [checkpoint(_other(model), model, None)]
     else:
         chosen = checkpoints(profile)
-    folders = {one.name: profile.run_dir / "evaluation" / one.name for one in chosen}
-    pending = [one for one in chosen if not _is_done(profile, one, tasks, folders[one.name], console)]
-    with VllmServer(server_settings(profile), profile.run_dir / "evaluation" / "server.log") as server:
-        for one in pending:
-            url, name = base_url, one.model
-            if url is None:
+    root = profile.run_dir / "evaluation"
+    folders = {one.name: root / one.name for one in chosen}
+    ended: dict[str, list[dict[str, Any]]] = {}
+    seeds = repeat_seeds(profile)
+    with (
+        open_suites(suite_choices(profile), root / "logs", _user(profile, "") is not None, console) as opened,
+        VllmServer(server_settings(profile), root / "server.log") as server,
+    ):
+        write_json(root / "left_out.json", dict(opened.skipped))
+        for one in chosen:
+            target = _target(profile, one, base_url or "", one.model)
+            for name, suite in opened.suites.items():
+                for seed in seeds:
+                    _drop_other(suite, with_seed(target, seed), run_folder(folders[one.name], name, seed), one, console)
+            pending = base_url is None and not all(
+                _is_complete(run_folder(folders[one.name], name, seed)) for name in opened.suites for seed in seeds
+            )
+            if pending:
                 with console.status(f"vLLM loads {one.name}") if console.is_terminal else contextlib.nullcontext():
                     how = server.load(one.model)
                 console.print(f"vLLM serves {one.name} ({how})")
-                url, name = server.base_url, server.model_name
-            evaluate_suite(
-                url,
-                name,
-                tasks,
-                folders[one.name],
-                decoding=_decoding(profile),
-                about=_about(profile, one),
-                checkpoint_sha256=one.sha256,
-                concurrency=int(profile.evaluation.get("concurrency", 16)),
-                request_timeout_s=float(profile.evaluation.get("request_timeout_s", 600)),
-                console=console,
-            )
+                target = _target(profile, one, server.base_url, server.model_name)
+            summaries = evaluate_model(opened.suites, target, folders[one.name], seeds, _about(profile, one), console)
+            ended |= {f"{one.name} ({name})": listed for name, listed in summaries.items()}
             server.check()
     write_run_record(profile)
-    _say(folders, console)
+    refuse_incomplete(ended)
     return folders
+
+
+def suite_choices(profile: Profile) -> list[Choice]:
+    """The profile's suites; bfcl-v3 on its held-out tasks."""
+    settings = profile.evaluation.get("suites") or {BFCL_V3: {}}
+    choices = read_choices(settings, f"profile {profile.name}")
+    tasks = tuple(evaluation_tasks(profile))
+    return [Choice(BFCL_V3, tasks=tasks) if choice.suite == BFCL_V3 else choice for choice in choices]
+
+
+def repeat_seeds(profile: Profile) -> list[int]:
+    """The seeds of the repeats: as many as `evaluation.repeats`, from the evaluation's seed on."""
+    first = int(profile.evaluation.get("seed", profile.seed))
+    return list(range(first, first + int(profile.evaluation.get("repeats", 1))))
 
 
 def evaluation_tasks(profile: Profile) -> list[Task]:
@@ -124,9 +146,46 @@ def server_settings(profile: Profile) -> ServerSettings:
     return ServerSettings(options, profile.environment, float(profile.evaluation.get("start_s", 900)))
 
 
-def _decoding(profile: Profile) -> dict[str, Any]:
+def user_of_environment(decoding: Mapping[str, Any] | None = None) -> UserModel | None:
+    """The model that plays users, as ENVTUNE_USER_BASE_URL, ENVTUNE_USER_MODEL and ENVTUNE_USER_API_KEY name it."""
+    base_url, model = os.environ.get("ENVTUNE_USER_BASE_URL"), os.environ.get("ENVTUNE_USER_MODEL")
+    if not base_url or not model:
+        return None
+    return UserModel(base_url, model, model, dict(decoding or {}), os.environ.get("ENVTUNE_USER_API_KEY") or "none")
+
+
+def _user(profile: Profile, server_url: str) -> UserModel | None:
+    """The profile's `evaluation.user`: "self" (the model under test plays the user too: a trial of the path, no
+    measurement), {base_url, model, decoding}, or nothing, and then what the environment names."""
+    said = profile.evaluation.get("user")
+    if said == "self":
+        return UserModel(server_url, VllmServer.model_name, "the model under test", _limits(profile))
+    if isinstance(said, Mapping):
+        key = os.environ.get("ENVTUNE_USER_API_KEY") or "none"
+        return UserModel(said["base_url"], said["model"], said["model"], dict(said.get("decoding") or {}), key)
+    return user_of_environment()
+
+
+def _limits(profile: Profile) -> dict[str, Any]:
+    return {name: profile.evaluation[name] for name in ("temperature", "max_tokens") if name in profile.evaluation}
+
+
+def _target(profile: Profile, one: Checkpoint, base_url: str, model: str) -> Target:
     decoding = {name: profile.evaluation[name] for name in _DECODING if name in profile.evaluation}
-    return {"temperature": 0.0, "seed": profile.seed, **decoding}
+    user = _user(profile, base_url)
+    if user is not None and user.label == "the model under test":
+        user = UserModel(base_url, model, user.label, user.decoding)
+    return Target(
+        base_url=base_url,
+        model=model,
+        label=model_name(profile, one),
+        reply_format=check_format(str(profile.evaluation.get("format", "kit"))),
+        decoding={"temperature": 0.0, "seed": profile.seed, **decoding},
+        checkpoint_sha256=one.sha256,
+        user=user,
+        concurrency=int(profile.evaluation.get("concurrency", 16)),
+        request_timeout_s=float(profile.evaluation.get("request_timeout_s", 600)),
+    )
 
 
 def _about(profile: Profile, one: Checkpoint) -> dict[str, Any]:
@@ -139,7 +198,6 @@ def _about(profile: Profile, one: Checkpoint) -> dict[str, Any]:
         "checkpoint": one.name,
         "model": model_name(profile, one),
         "training_steps": one.training_steps,
-        "seed": profile.seed,
         "arm": profile.arm,
         "split": {"name": split.name, "subset": SUBSET, "sha256": split.sha256},
         "chat_template_sha256": None if template is None else sha256_json(template),
@@ -159,36 +217,16 @@ def _other(model: str) -> str:
     return "other-" + (re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-") or "model")
 
 
-def _is_done(profile: Profile, one: Checkpoint, tasks: list[Task], folder: Path, console: Console) -> bool:
-    """Whether there is nothing left to run; records of other weights, tasks or settings are removed."""
+def _drop_other(suite: Suite, target: Target, folder: Path, one: Checkpoint, console: Console) -> None:
+    """Remove records of other weights, items or settings."""
     summary = RunFolder(folder).read_summary()
     if summary is None:
-        return False
-    who = identity(KIT_FORMAT, tuple(tasks), model_name(profile, one), one.sha256, _decoding(profile))
-    if differing := differences(summary.get("identity", {}), who):
-        console.print(f"{one.name}: measured before with another {', '.join(differing)}; measured anew")
+        return
+    if differing := differences(summary.get("identity", {}), identity(suite, target)):
+        console.print(f"{one.name}, {suite.name}: measured before with another {', '.join(differing)}; measured anew")
         shutil.rmtree(folder)
-        return False
-    if summary["complete"]:
-        console.print(f"{one.name}: done before")
-    return bool(summary["complete"])
 
 
-def _say(folders: Mapping[str, Path], console: Console) -> None:
-    """One line a checkpoint, and an error when something could not be run."""
-    left = []
-    for name, folder in folders.items():
-        summary = RunFolder(folder).read_summary()
-        assert summary is not None
-        shares = ", ".join(
-            f"{category} {counts['passed']}/{counts['passed'] + counts['failed']}"
-            for category, counts in summary["categories"].items()
-        )
-        console.print(f"{name}: {shares} ({summary['seconds']:.0f} s): {folder}")
-        if not summary["complete"]:
-            left.append(name)
-    if left:
-        raise EnvtuneError(
-            f"the endpoint or the judge gave no answer for some items of {', '.join(left)}; run the same command again "
-            "to try those (the records say what happened)"
-        )
+def _is_complete(folder: Path) -> bool:
+    summary = RunFolder(folder).read_summary()
+    return summary is not None and bool(summary["complete"])

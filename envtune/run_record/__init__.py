@@ -10,7 +10,7 @@ inputs.py      release, split, prompts, hints, seeds
 machine.py     code, packages, image, hardware; `write_snapshot` keeps what an attempt ran with
 attempts.py    attempts at a stage, also those that were killed: how long, on how many GPUs
 stages.py      a stage: steps, seconds, tokens, GPU-hours, metrics; and the sum of all
-evaluations.py what was evaluated
+evaluations.py what was evaluated: of each checkpoint and suite the repeats
 show.py        the record on the terminal: `format_run_record`
 reading.py     JSON files, times, sums of what may be missing
 

@@ -1,6 +1,8 @@
 """What run.json must have, and reading one, of this version or an older one.
 
-Version 1, the current one: see `_TOP` and `_STAGE`; `envtune.run_record.stages` says what a stage's entries mean.
+Version 2, the current one: see `_TOP`, `_STAGE` and `_EVALUATION`; `envtune.run_record.stages` says what a stage's entries
+mean, `envtune.run_record.evaluations` those of an evaluation: checkpoint -> suite -> runs.
+Version 1 knew one suite and one run of it: its "evaluation" was checkpoint -> run, with "progress" for "score".
 Version 0, of before there were arms and gates: {"schema": 0, "written", "run": {"name", "profile", "seed"}, "stages":
 [the done.json of each stage that is done, in order]}.
 """
@@ -13,10 +15,11 @@ from types import MappingProxyType
 from typing import Any
 
 from envtune.errors import EnvtuneError
+from envtune.run_record.evaluations import BFCL_V3
 from envtune.run_record.reading import number, read_object
 from envtune.run_record.stages import STATUSES, TOKENS, run_status, totals
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _MAYBE_TEXT, _MAYBE_DICT, _MAYBE_NUMBER = (str, type(None)), (dict, type(None)), (int, float, type(None))
 _TOP = MappingProxyType(
     {
@@ -38,6 +41,15 @@ _RUN = MappingProxyType({"name": str, "profile": str, "arm": str, "seed": int, "
 _TOTALS = MappingProxyType(
     {"steps": _MAYBE_NUMBER, "seconds": _MAYBE_NUMBER, "seconds_spent": _MAYBE_NUMBER, "gpu_hours": _MAYBE_NUMBER,
      "core_hours": _MAYBE_NUMBER, "tokens": dict}
+)  # fmt: skip
+_EVALUATION = MappingProxyType(
+    {
+        "seed": (int, type(None)), "model": _MAYBE_TEXT, "checkpoint_sha256": _MAYBE_TEXT,
+        "training_steps": (int, type(None)), "items": _MAYBE_DICT, "counts": _MAYBE_DICT, "accuracy": _MAYBE_DICT,
+        "average": _MAYBE_NUMBER, "score": _MAYBE_DICT, "protocol": _MAYBE_DICT, "release": _MAYBE_TEXT,
+        "packages": _MAYBE_DICT, "options": _MAYBE_DICT, "user": _MAYBE_DICT, "decoding": _MAYBE_DICT,
+        "seconds": _MAYBE_NUMBER, "commit": _MAYBE_TEXT,
+    }
 )  # fmt: skip
 
 
@@ -76,6 +88,14 @@ def _check(record: Mapping[str, Any]) -> None:
     for index, stage in enumerate(record["stages"]):
         _check_keys(stage, _STAGE, f"stages[{index}].")
         _check_keys(stage["tokens"], dict.fromkeys(TOKENS, _MAYBE_NUMBER), f"stages[{index}].tokens.")
+    for checkpoint, suites in record["evaluation"].items():
+        _check_keys(suites, dict.fromkeys(suites, list), f"evaluation.{checkpoint}.")
+        for suite, runs in suites.items():
+            for index, run in enumerate(runs):
+                where = f"evaluation.{checkpoint}.{suite}[{index}]."
+                _check_keys(run, _EVALUATION, where)
+                if not isinstance(run.get("complete"), bool):
+                    raise ValueError(f"{where}complete must be true or false")
     for status in (record["run"]["status"], *(stage["status"] for stage in record["stages"])):
         if status not in STATUSES:
             raise ValueError(f"unknown status {status!r}")
@@ -141,5 +161,17 @@ def _stage_from_0(done: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _from_1(old: Mapping[str, Any]) -> dict[str, Any]:
+    """Version 1's evaluation of a checkpoint is today's one run of bfcl-v3."""
+    evaluation = {checkpoint: {BFCL_V3: [_run_from_1(run)]} for checkpoint, run in old["evaluation"].items()}
+    return {**old, "schema": 2, "evaluation": evaluation}
+
+
+def _run_from_1(old: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {key: value for key, value in old.items() if key != "progress"}
+    seed = (old["decoding"] or {}).get("seed")
+    return {**dict.fromkeys(_EVALUATION), **kept, "seed": seed, "score": old["progress"]}
+
+
 # version -> to the next one
-_MIGRATIONS: Mapping[int, Callable[[Mapping[str, Any]], dict[str, Any]]] = MappingProxyType({0: _from_0})
+_MIGRATIONS: Mapping[int, Callable[[Mapping[str, Any]], dict[str, Any]]] = MappingProxyType({0: _from_0, 1: _from_1})

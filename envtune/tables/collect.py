@@ -1,8 +1,14 @@
-"""Our rows of Table 1: from the folders of a run to results/<profile>/records/, and from there to rows."""
+"""Our side of the tables: from the folders of a run to results/<profile>/records/, and from there to runs.
+
+records/<suite>/<checkpoint>.seed<k>.json      the summary of one repeat
+records/<suite>/<checkpoint>.seed<k>.jsonl.gz  its records
+records/left_out.json                          suite -> why the last evaluation went on without it
+"""
 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,20 +16,25 @@ from typing import Any
 
 from envtune.bfcl import CATEGORIES
 from envtune.errors import EnvtuneError
-from envtune.evaluation.records import SCHEMA_VERSION, Record, RunFolder, read_records
-from envtune.files import atomic_write, write_jsonl
+from envtune.evaluation.migrate import upgrade_summary
+from envtune.evaluation.records import Record, RunFolder, read_records
+from envtune.files import write_json, write_jsonl
+from envtune.run_record.evaluations import BFCL_V3, EvaluationFolder, evaluation_folders
 from envtune.tasks import is_sound
+
+_LEFT_OUT = "left_out.json"
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One category of one row: items the run was to play, and how they came out. over_budget: those of the failed whose
-    conversation outgrew the model's context."""
+    """One stratum of one run: items it was to play, and how they came out. over_budget: those of the failed whose
+    conversation outgrew the model's context; credit: sum of the partial credit of those run, None where one has none."""
 
-    items: int
-    passed: int
-    failed: int
+    items: int = 0
+    passed: int = 0
+    failed: int = 0
     over_budget: int = 0
+    credit: float | None = None
 
     @property
     def not_run(self) -> int:
@@ -35,113 +46,140 @@ class Cell:
         """Percent of the items that passed; None unless every item was run."""
         return 100 * self.passed / self.items if self.items and not self.not_run else None
 
+    @property
+    def score(self) -> float | None:
+        """Mean partial credit, in 0..1; None unless every item was run and has one."""
+        return self.credit / self.items if self.credit is not None and self.items and not self.not_run else None
+
 
 @dataclass(frozen=True)
-class RunRow:
-    """One evaluated checkpoint. summary: as in the run's summary.json; cells: category -> Cell, every category; sound:
-    the same, of the tasks that the list of known defects leaves as sound."""
+class Run:
+    """One repeat of one suite on one checkpoint. summary: as in its summary.json; cells: stratum -> Cell, of bfcl-v3 always
+    all categories; sound: the same, of the tasks that the list of known defects leaves as sound (bfcl-v3 alone)."""
 
+    suite: str
+    checkpoint: str
+    seed: int
     summary: Mapping[str, Any]
     cells: Mapping[str, Cell]
     sound: Mapping[str, Cell]
 
     @property
     def about(self) -> Mapping[str, Any]:
-        """What the run was told of itself: profile, checkpoint, training steps, seed, split, note."""
+        """What the run was told of itself: profile, checkpoint, training steps, split, notes."""
         return self.summary["about"]
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """What its records mean: protocol, release, tasks, model, decoding."""
+        """What its records mean: protocol, items, model, decoding."""
         return self.summary["identity"]
-
-    @property
-    def average(self) -> float | None:
-        """Unweighted mean of the four categories, in percent, as BFCL and the paper have it; None if one is missing."""
-        return _average(self.cells)
-
-    @property
-    def average_sound(self) -> float | None:
-        """The same over the sound tasks."""
-        return _average(self.sound)
-
-    @property
-    def block(self) -> str:
-        """Rows may stand together when this is equal: all that was decided before a model came into it."""
-        return json.dumps(
-            {k: v for k, v in self.identity.items() if k not in ("model", "checkpoint_sha256")}, sort_keys=True
-        )
 
 
 def copy_records(evaluation: Path, checkpoints: Iterable[str], records: Path) -> None:
-    """Copy each checkpoint's records and summary from a run's `evaluation` folder into the folder `records`.
+    """Copy records and summaries of these checkpoints from a run's `evaluation` folder into the folder `records`.
 
-    Copies of checkpoints that the run does not have (any more) are removed, so that a table never mixes two runs.
+    Copies that the run does not have (any more) are removed, and of a checkpoint only what was measured of the weights
+    that were measured last is taken, so that a table never mixes two runs.
     """
     kept = set()
-    for checkpoint in checkpoints:
-        folder = RunFolder(evaluation / checkpoint)
-        summary = folder.read_summary()
-        if summary is None or "categories" not in summary:
-            continue  # never ran to the end of a session
-        listed = [record.as_dict() for record in read_records(folder.records_path)]
-        write_jsonl(records / f"{checkpoint}.jsonl.gz", listed)
-        with atomic_write(records / f"{checkpoint}.json") as stream:
-            json.dump(summary, stream, indent=1, ensure_ascii=False)
-            stream.write("\n")
-        kept |= {f"{checkpoint}.jsonl.gz", f"{checkpoint}.json"}
-    if records.is_dir():
-        for path in records.iterdir():
-            if path.name not in kept:
-                path.unlink()
+    wanted = set(checkpoints)
+    found = [(one, RunFolder(one.path)) for one in evaluation_folders(evaluation) if one.checkpoint in wanted]
+    read = [(one, folder, summary) for one, folder in found if (summary := folder.read_summary()) is not None]
+    last = _last_weights(read)
+    for one, folder, summary in read:
+        if "strata" not in summary or summary["identity"]["checkpoint_sha256"] != last[one.checkpoint]:
+            continue  # never ran to the end of a session, or of other weights
+        path = records / one.suite / f"{one.checkpoint}.seed{one.seed or 0}.json"
+        write_jsonl(path.with_suffix(".jsonl.gz"), [record.as_dict() for record in read_records(folder.records_path)])
+        write_json(path, summary)
+        kept |= {path, path.with_suffix(".jsonl.gz")}
+    if (evaluation / _LEFT_OUT).is_file():
+        write_json(records / _LEFT_OUT, json.loads((evaluation / _LEFT_OUT).read_text(encoding="utf-8")))
+        kept.add(records / _LEFT_OUT)
+    _remove_others(records, kept)
 
 
-def read_rows(records: Path) -> list[RunRow]:
-    """One row for each checkpoint in `records`, in the order start, stage1, stage2, ...
+def _last_weights(read: Iterable[tuple[EvaluationFolder, RunFolder, Mapping[str, Any]]]) -> dict[str, str | None]:
+    """Checkpoint -> hash of the weights in the summary that was begun last."""
+    times: dict[str, str] = {}
+    weights: dict[str, str | None] = {}
+    for one, _, summary in read:
+        time = str(summary["provenance"].get("time"))
+        if time >= times.get(one.checkpoint, ""):
+            times[one.checkpoint], weights[one.checkpoint] = time, summary["identity"]["checkpoint_sha256"]
+    return weights
+
+
+def _remove_others(records: Path, kept: set[Path]) -> None:
+    """Empty the folder of all but these files."""
+    for path in list(records.iterdir()) if records.is_dir() else []:
+        if path.is_dir():
+            _remove_others(path, kept)
+            if not any(path.iterdir()):
+                shutil.rmtree(path)
+        elif path not in kept:
+            path.unlink()
+
+
+def read_runs(records: Path) -> list[Run]:
+    """Every run in `records`: suites by name, checkpoints in the order start, stage1, stage2, ..., seeds ascending.
 
     Raises EnvtuneError when a summary and its records do not belong together.
     """
-    paths = sorted(records.glob("*.json"), key=lambda path: (path.stem != "start", path.stem))
-    return [_read_row(path) for path in paths]
+    runs = [_read_run(path) for path in records.glob("*/*.json")]
+    return sorted(runs, key=lambda run: (run.suite, run.checkpoint != "start", run.checkpoint, run.seed))
 
 
-def _read_row(path: Path) -> RunRow:
+def read_left_out(records: Path) -> dict[str, str]:
+    """Suite -> why it could not be had in the last evaluation."""
+    path = records / _LEFT_OUT
+    if not path.is_file():
+        return {}
     try:
-        summary = json.loads(path.read_text(encoding="utf-8"))
+        said = json.loads(path.read_text(encoding="utf-8"))
+        return {str(suite): str(reason) for suite, reason in said.items()}
+    except (ValueError, AttributeError) as error:
+        raise EnvtuneError(f"{path} cannot be read ({error}); run `make tables` again") from error
+
+
+def _read_run(path: Path) -> Run:
+    checkpoint, _, seed = path.stem.rpartition(".seed")
+    try:
+        summary = upgrade_summary(json.loads(path.read_text(encoding="utf-8")))
         items: Mapping[str, int] = summary["identity"]["items"]
-        if summary["schema"] != SCHEMA_VERSION:
-            raise EnvtuneError(f"{path} has schema version {summary['schema']}, not {SCHEMA_VERSION}; evaluate again")
+        summary["about"], summary["provenance"], summary["identity"]["protocol"]["name"]
+        number = int(seed)
     except (ValueError, KeyError, TypeError) as error:
         raise EnvtuneError(f"{path} is no summary of an evaluation ({error!r}); run `make tables` again") from error
     listed = read_records(path.with_suffix(".jsonl.gz"))
-    cells = {category: _cell(category, items.get(category, 0), listed) for category in CATEGORIES}
-    unsound = [record for record in listed if not is_sound(record.id, summary["identity"]["release"])]
-    sound = {category: _without(cells[category], category, unsound) for category in CATEGORIES}
-    counted = {c: n for c in CATEGORIES if (n := sum(record.category == c for record in listed))}
-    if any(n > items.get(category, 0) for category, n in counted.items()):
+    strata = CATEGORIES if path.parent.name == BFCL_V3 else tuple(items)
+    counted = {
+        stratum: sum(r.stratum == stratum for r in listed) for stratum in dict.fromkeys(r.stratum for r in listed)
+    }
+    if any(number > items.get(stratum, 0) for stratum, number in counted.items()):
         raise EnvtuneError(f"{path}: its records are not those it speaks of ({counted}, not {dict(items)})")
-    return RunRow(summary, cells, sound)
+    cells = {stratum: _cell(items.get(stratum, 0), _of(stratum, listed)) for stratum in strata}
+    sound = {}
+    if path.parent.name == BFCL_V3:
+        release = summary["identity"]["release"]
+        unsound = {record.id for record in listed if not is_sound(record.id, release)}
+        sound = {c: _without(cells[c], unsound, _of(c, listed)) for c in CATEGORIES}
+    return Run(path.parent.name, checkpoint, number, summary, cells, sound)
 
 
-def _cell(category: str, items: int, records: Iterable[Record]) -> Cell:
-    of_it = [record for record in records if record.category == category]
-    outcomes = [record.outcome for record in of_it]
-    over_budget = sum(record.is_over_budget for record in of_it)
-    return Cell(items, outcomes.count("passed"), outcomes.count("failed"), over_budget)
+def _of(stratum: str, records: Iterable[Record]) -> list[Record]:
+    return [record for record in records if record.stratum == stratum]
 
 
-def _without(cell: Cell, category: str, records: Sequence[Record]) -> Cell:
-    """The cell less these records. Items that have no record stay in it, as not run."""
-    number = sum(record.category == category for record in records)
-    less = _cell(category, number, records)
-    return Cell(
-        cell.items - less.items,
-        cell.passed - less.passed,
-        cell.failed - less.failed,
-        cell.over_budget - less.over_budget,
-    )
+def _cell(items: int, records: Sequence[Record]) -> Cell:
+    outcomes = [record.outcome for record in records]
+    scores = [record.score for record in records if record.outcome != "not_run"]
+    credit = None if None in scores else sum(score for score in scores if score is not None)
+    over_budget = sum(record.is_over_budget for record in records)
+    return Cell(items, outcomes.count("passed"), outcomes.count("failed"), over_budget, credit)
 
 
-def _average(cells: Mapping[str, Cell]) -> float | None:
-    values = [cells[category].accuracy for category in CATEGORIES]
-    return None if None in values else sum(v for v in values if v is not None) / len(values)
+def _without(cell: Cell, ids: set[str], records: Sequence[Record]) -> Cell:
+    """The cell less these items. Items that have no record stay in it, as not run."""
+    kept = [record for record in records if record.id not in ids]
+    return _cell(cell.items - (len(records) - len(kept)), kept)

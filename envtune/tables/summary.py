@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Column, Table
 
-from envtune.bfcl import CATEGORIES
 from envtune.evaluation.checkpoints import checkpoint_names
 from envtune.evaluation.records import RunFolder
 from envtune.profile import Profile
 from envtune.run_record import format_run_record, read_run_record
+from envtune.run_record.evaluations import BFCL_V3, EvaluationFolder, average, evaluation_folders
 from envtune.run_record.show import duration
+from envtune.tables.rows import Spread
+
+Runs = list[tuple[EvaluationFolder, dict[str, Any]]]
+_REPLIES = ("ill_formed", "tool_calls", "tool_errors")
 
 
 def summarise(profile: Profile, console: Console | None = None) -> None:
@@ -29,7 +34,11 @@ def summarise(profile: Profile, console: Console | None = None) -> None:
         format_run_record(read_run_record(profile.run_dir / "run.json"), console)
     if (measured := _measured(profile)).row_count:
         console.print(measured)
-        console.print("Accuracy in %, judged by bfcl-eval; progress: mean share of turns that are right.", style="dim")
+        console.print(
+            "Average: unweighted mean of the categories' accuracies in %; by category: passed of run, over all seeds; progress: "
+            "mean share of turns that are right.",
+            style="dim",
+        )
 
 
 def _parts(profile: Profile) -> Table:
@@ -55,41 +64,90 @@ def _parts(profile: Profile) -> Table:
         for what, path in (("metrics", folder / "metrics.jsonl"), ("tensorboard", folder / "tensorboard")):
             if path.exists():
                 add(f"  {what}", path, True, " ")
+    evaluated = _evaluated(profile)
     for name in checkpoint_names(profile):
-        folder = profile.run_dir / "evaluation" / name
-        summary = RunFolder(folder).read_summary()
-        state = "" if summary is None else "done" if summary["complete"] else "begun"
-        add(f"evaluation of {name}", folder, summary is not None, state, (summary or {}).get("seconds"))
-    add("Table 1", profile.results_dir / "table1.md", (profile.results_dir / "table1.md").is_file())
+        of_it = {suite: runs for (checkpoint, suite), runs in evaluated.items() if checkpoint == name}
+        if not of_it:
+            add(f"evaluation of {name}", profile.run_dir / "evaluation" / name, False)
+        for suite, runs in of_it.items():
+            state = "done" if all(run["complete"] for _, run in runs) else "begun"
+            seconds = sum(run["seconds"] for _, run in runs)
+            add(f"evaluation of {name}: {suite}", runs[0][0].path, True, f"{state}{_number(runs)}", seconds)
+    for suite, reason in (_json(profile.run_dir / "evaluation" / "left_out.json") or {}).items():
+        table.add_row(f"evaluation: {suite}", "left out", "", reason, style="dim")
+    for number in (1, 2):
+        path = profile.results_dir / f"table{number}.md"
+        add(f"Table {number}", path, path.is_file())
     return table
 
 
+def _evaluated(profile: Profile) -> dict[tuple[str, str], Runs]:
+    """(checkpoint, suite) -> its runs, of the profile's checkpoints."""
+    wanted = checkpoint_names(profile)
+    found: dict[tuple[str, str], Runs] = {}
+    for one in evaluation_folders(profile.run_dir / "evaluation"):
+        summary = RunFolder(one.path).read_summary()
+        if one.checkpoint in wanted and summary is not None:
+            found.setdefault((one.checkpoint, one.suite), []).append((one, summary))
+    return found
+
+
+def _number(runs: Runs) -> str:
+    return f", {len(runs)} runs" if len(runs) > 1 else ""
+
+
 def _measured(profile: Profile) -> Table:
-    table = Table("checkpoint", *CATEGORIES, "progress", "ill-formed replies", "failed calls", "not run")
-    for column in table.columns[1:]:
+    table = Table(
+        "checkpoint", "suite", "seeds", "average", Column("by category", overflow="fold"),
+        "progress", "ill-formed replies", "failed calls", "not run",
+    )  # fmt: skip
+    for column in (table.columns[3], *table.columns[5:]):
         column.justify = "right"
-    for name in checkpoint_names(profile):
-        summary = RunFolder(profile.run_dir / "evaluation" / name).read_summary()
-        if summary is None or "categories" not in summary:
+    for (checkpoint, suite), found in _evaluated(profile).items():
+        runs = [(one, summary) for one, summary in found if "strata" in summary]
+        if not runs:
             continue
-        categories, totals = summary["categories"], summary["totals"]
-        run = {c: counts["passed"] + counts["failed"] for c, counts in categories.items()}
-        progress = sum(counts["progress"] * run[c] for c, counts in categories.items() if run[c])
+        replies = [_replies(summary) for _, summary in runs]
+        sums = {name: sum(said.get(name, 0) for said in replies) for name in ("requests", *_REPLIES)}
         table.add_row(
-            name,
-            *(_accuracy(categories.get(category)) for category in CATEGORIES),
-            f"{progress / sum(run.values()):.3f}" if any(run.values()) else "",
-            _share(totals["ill_formed"], totals["steps"]),
-            _share(totals["tool_errors"], totals["tool_calls"]),
-            str(sum(counts["not_run"] for counts in categories.values()) or ""),
+            checkpoint,
+            suite,
+            " ".join("" if one.seed is None else str(one.seed) for one, _ in runs),
+            _mean([average(suite, summary) for _, summary in runs]),
+            ", ".join(_strata([summary["strata"] for _, summary in runs])),
+            _progress([summary["strata"] for _, summary in runs]) if suite == BFCL_V3 else "",
+            _share(sums["ill_formed"], sums["requests"]) if any(replies) else "",
+            _share(sums["tool_errors"], sums["tool_calls"]),
+            str(sum(counts["not_run"] for _, summary in runs for counts in summary["strata"].values()) or ""),
         )
     return table
 
 
-def _accuracy(counts: dict[str, Any] | None) -> str:
-    if counts is None or counts["accuracy"] is None:
-        return ""
-    return f"{counts['accuracy']:.2f} ({counts['passed']}/{counts['passed'] + counts['failed']})"
+def _replies(summary: Mapping[str, Any]) -> dict[str, int]:
+    """How the model's replies came out, where the suite counts it."""
+    said = summary.get("replies")
+    return {} if said is None else {"requests": summary["totals"]["requests"], **said}
+
+
+def _mean(values: Sequence[float | None]) -> str:
+    """Over the runs; empty unless each has one."""
+    figure = Spread.of(values).mean
+    return "" if figure is None else f"{figure:.2f}"
+
+
+def _strata(runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Of each category passed of run, over all runs."""
+    for stratum in dict.fromkeys(stratum for run in runs for stratum in run):
+        of_it = [run[stratum] for run in runs if stratum in run]
+        passed, failed = (sum(counts[name] for counts in of_it) for name in ("passed", "failed"))
+        yield f"{stratum} {passed}/{passed + failed}"
+
+
+def _progress(runs: Sequence[Mapping[str, Any]]) -> str:
+    """Mean over the items that were run."""
+    cells = [counts for run in runs for counts in run.values() if counts["score"] is not None]
+    number = sum(counts["passed"] + counts["failed"] for counts in cells)
+    return f"{sum(c['score'] * (c['passed'] + c['failed']) for c in cells) / number:.3f}" if number else ""
 
 
 def _share(part: int, whole: int) -> str:

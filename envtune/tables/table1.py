@@ -9,19 +9,25 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from envtune.bfcl import CATEGORIES
-from envtune.tables.collect import Cell, RunRow, read_rows
+from envtune.run_record.evaluations import BFCL_V3
+from envtune.tables.collect import read_runs
+from envtune.tables.markdown import LAST, arm, counted, decoding, grid, last_cells, notes, number, spread, text, unusual
 from envtune.tables.paper import TABLE1_PROTOCOL, PaperRow, paper_table1
+from envtune.tables.rows import Row, blocks
 from envtune.tasks import load_defects
 
-_TITLES = {
-    "base": "Base",
-    "miss_func": "Missing functions",
-    "miss_param": "Missing parameters",
-    "long_context": "Long context",
-}
+_TITLES = MappingProxyType(
+    {
+        "base": "Base",
+        "miss_func": "Missing functions",
+        "miss_param": "Missing parameters",
+        "long_context": "Long context",
+    }
+)
 
 
 def table1(profile: str, records: Path, paper_folder: Path) -> tuple[str, str]:
@@ -29,14 +35,15 @@ def table1(profile: str, records: Path, paper_folder: Path) -> tuple[str, str]:
 
     Raises EnvtuneError on unsound records.
     """
-    paper, ours = paper_table1(paper_folder), read_rows(records)
-    return _markdown(profile, paper, ours), _csv(paper, ours)
+    paper = paper_table1(paper_folder)
+    ours = blocks([run for run in read_runs(records) if run.suite == BFCL_V3])
+    return _markdown(profile, paper, ours), _csv(paper, [row for rows in ours for row in rows])
 
 
 # ---- Markdown
 
 
-def _markdown(profile: str, paper: Sequence[PaperRow], ours: Sequence[RunRow]) -> str:
+def _markdown(profile: str, paper: Sequence[PaperRow], ours: Sequence[Sequence[Row]]) -> str:
     lines = [
         "# Table 1: in distribution (BFCL V3 multi-turn, accuracy in %)",
         "",
@@ -47,8 +54,8 @@ def _markdown(profile: str, paper: Sequence[PaperRow], ours: Sequence[RunRow]) -
         "",
         f"Protocol: {TABLE1_PROTOCOL}. Source: {paper[0].source}. Runs are inferred from the values' grain.",
         "",
-        *_grid(
-            ["Model", "Variant", "Average", *(_TITLES[category] for category in CATEGORIES), "Runs"],
+        *grid(
+            ["Model", "Variant", "Average", *_TITLES.values(), "Runs"],
             [
                 [
                     row.model,
@@ -62,109 +69,94 @@ def _markdown(profile: str, paper: Sequence[PaperRow], ours: Sequence[RunRow]) -
             left=2,
         ),
     ]
-    for block in dict.fromkeys(row.block for row in ours):
-        lines += ["", *_block(profile, [row for row in ours if row.block == block])]
+    for rows in ours:
+        lines += ["", *_block(profile, rows)]
     if not ours:
         lines += ["", f"## Profile {profile}", "", "Not run yet."]
     return "\n".join(lines) + "\n"
 
 
-def _block(profile: str, rows: Sequence[RunRow]) -> list[str]:
+def _block(profile: str, rows: Sequence[Row]) -> list[str]:
     identity, about = rows[0].identity, rows[0].about
-    notes = list(dict.fromkeys(note for row in rows for note in row.about.get("notes", ())))
-    table = _grid(
-        ["Model", "Checkpoint", "Average", *(_TITLES[category] for category in CATEGORIES), "Steps", "Seed", "Commit"],
+    table = grid(
+        ["Model", "Checkpoint", "Average", *_TITLES.values(), "Progress", *LAST],
         [
             [
-                str(row.identity["model"]), str(row.about["checkpoint"]), _number(row.average),
-                *(_counted(row.cells[category]) for category in CATEGORIES),
-                _text(row.about.get("training_steps")), _text(row.about.get("seed")), _commit(row),
+                str(row.identity["model"]), row.checkpoint, spread(row.average(CATEGORIES)),
+                *(counted(row, category) for category in CATEGORIES), spread(row.score(CATEGORIES), 3), *last_cells(row),
             ]
             for row in rows
         ],
         left=2,
     )  # fmt: skip
-    missing = _listed(rows, "not_run")
-    over_budget = _listed(rows, "over_budget")
     return [
-        f"## Profile {profile}{_arm(about)}, protocol {identity['protocol']['name']}, release {identity['release']}",
+        f"## Profile {profile}{arm(about)}, protocol {identity['protocol']['name']}, release {identity['release']}",
         "",
-        *([f"**{' '.join(notes)}**", ""] if notes else []),
+        *notes(rows),
         f"- Protocol: {identity['protocol']['description']}",
         f"- Release: bfcl-eval {identity['bfcl_eval']['version']}, wheel sha256 `{identity['bfcl_eval']['wheel_sha256'][:16]}`",
-        f"- Tasks: {_items(identity)}; split {_split(about)}; tasks' hash `{identity['tasks_sha256'][:16]}`",
+        f"- Tasks: {_items(identity)}; split {_split(about)}; tasks' hash `{identity['items_sha256'][:16]}`",
         f"- Tool docs: {_cut(identity)}",
-        f"- Decoding: {', '.join(f'{k} {v}' for k, v in identity['decoding'].items())}; one run",
-        "- Steps: optimizer steps of all stages up to the checkpoint",
+        f"- Decoding: {decoding(rows[0])}",
+        "- Steps: optimizer steps of all stages up to the checkpoint. Progress: mean share of turns that are right, by the",
+        "  training rule. Of several runs: mean ± standard deviation, counts over all of them",
         "",
         *table,
         "",
         *_sound(rows),
-        *(["", f"Not run (no answer from the endpoint or the judge): {missing}."] if missing else []),
-        *(["", f"Over budget (outgrew the model's context; not passed): {over_budget}."] if over_budget else []),
+        *_impossible_turns(rows),
+        *unusual(rows, _TITLES),
     ]
 
 
-def _arm(about: Mapping[str, Any]) -> str:
-    """The ablation that rows are of; nothing for the method itself, nor for records of before there were arms."""
-    arm = about.get("arm", "full")
-    return "" if arm == "full" else f", arm {arm}"
-
-
-def _listed(rows: Sequence[RunRow], count: str) -> str:
-    """Checkpoint, category and number of the cells in which the count is not 0."""
-    return "; ".join(
-        f"{row.about['checkpoint']}, {_TITLES[category].lower()}: {number} of {cell.items}"
-        for row in rows
-        for category, cell in row.cells.items()
-        if (number := getattr(cell, count))
-    )
-
-
-def _sound(rows: Sequence[RunRow]) -> list[str]:
+def _sound(rows: Sequence[Row]) -> list[str]:
     """The same results without the tasks that are known to be unsound."""
-    items = sum(cell.items for cell in rows[0].cells.values())
-    sound = min(sum(cell.items for cell in row.sound.values()) for row in rows)
+    items = sum(cell.items for cell in rows[0].runs[0].cells.values())
+    sound = min(sum(cell.items for cell in run.sound.values()) for row in rows for run in row.runs)
     return [
         f"On the sound tasks alone, {sound} of {items} (list of known defects, version {load_defects().version}):",
         "",
-        *_grid(
-            ["Checkpoint", "Average", *(_TITLES[category] for category in CATEGORIES)],
+        *grid(
+            ["Checkpoint", "Average", *_TITLES.values()],
             [
-                [str(row.about["checkpoint"]), _number(row.average_sound), *(_counted(row.sound[c]) for c in CATEGORIES)]
+                [
+                    row.checkpoint,
+                    spread(row.average(CATEGORIES, "sound")),
+                    *(counted(row, c, "sound") for c in CATEGORIES),
+                ]
                 for row in rows
             ],
             left=1,
         ),
-    ]  # fmt: skip
+    ]
 
 
-def _grid(head: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> list[str]:
-    """A Markdown table; the first `left` columns are words, the others numbers."""
-    rule = ["---" if number < left else "---:" for number in range(len(head))]
-    return ["| " + " | ".join(cells) + " |" for cells in (head, rule, *rows)]
+def _impossible_turns(rows: Sequence[Row]) -> list[str]:
+    """Of the turns that lack a tool or a value those answered without a call, where records say it."""
+    counts = {id(row): {category: in_vain(row, category) for category in CATEGORIES} for row in rows}
+    shown = [c for c in CATEGORIES if any(of_row[c][1] for of_row in counts.values())]
+    if not shown:
+        return []
+    return [
+        "",
+        "Turns that cannot be done, answered without a call (BFCL does not check this; of those reached, over all runs):",
+        "",
+        *grid(
+            ["Checkpoint", *(_TITLES[category] for category in shown)],
+            [[row.checkpoint, *("/".join(map(str, counts[id(row)][c])) for c in shown)] for row in rows],
+            left=1,
+        ),
+    ]
 
 
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f}"
-
-
-def _counted(cell: Cell) -> str:
-    return "" if cell.accuracy is None else f"{cell.accuracy:.2f} ({cell.passed}/{cell.items})"
-
-
-def _text(value: Any) -> str:
-    return "" if value is None else str(value)
-
-
-def _commit(row: RunRow) -> str:
-    commit = row.summary["provenance"]["commit"]
-    return "" if commit is None else f"`{commit[:12]}`{' + changes' if row.summary['provenance']['dirty'] else ''}"
+def in_vain(row: Row, category: str) -> tuple[int, int]:
+    """Impossible turns that were answered without a call, and those reached, over all runs."""
+    said = [run.summary.get("irrelevance", {}).get(category, {}) for run in row.runs]
+    return sum(one.get("without_call", 0) for one in said), sum(one.get("turns", 0) for one in said)
 
 
 def _items(identity: Mapping[str, Any]) -> str:
-    listed = [f"{n} {_TITLES[c].lower()}" for c in CATEGORIES if (n := identity["items"].get(c, 0))]
-    return ", ".join(listed)
+    return ", ".join(f"{n} {_TITLES[c].lower()}" for c in CATEGORIES if (n := identity["items"].get(c, 0)))
 
 
 def _split(about: Mapping[str, Any]) -> str:
@@ -184,13 +176,15 @@ def _cut(identity: Mapping[str, Any]) -> str:
 # ---- CSV
 
 
-def _csv(paper: Sequence[PaperRow], ours: Sequence[RunRow]) -> str:
+def _csv(paper: Sequence[PaperRow], ours: Sequence[Row]) -> str:
+    parts = ("", "_sd", "_passed", "_items", "_not_run", "_over_budget", "_progress")
     columns = [
-        "source", "protocol", "release", "tasks_sha256", "tools_cut", "model", "variant", "training_steps", "seed",
-        "commit", "runs", "average",
-        *(f"{category}{part}" for category in CATEGORIES for part in ("", "_passed", "_items", "_not_run", "_over_budget")),
+        "source", "protocol", "release", "items_sha256", "tools_cut", "model", "variant", "training_steps", "seeds",
+        "commit", "runs", "average", "average_sd", "progress",
+        *(f"{category}{part}" for category in CATEGORIES for part in parts),
         "defects_version", "average_sound",
         *(f"{category}_sound{part}" for category in CATEGORIES for part in ("", "_passed", "_items")),
+        *(f"{category}_impossible{part}" for category in CATEGORIES for part in ("_turns", "_without_call")),
     ]  # fmt: skip
     stream = io.StringIO()
     writer = csv.DictWriter(stream, columns, restval="", lineterminator="\n")
@@ -199,21 +193,32 @@ def _csv(paper: Sequence[PaperRow], ours: Sequence[RunRow]) -> str:
         row: dict[str, Any] = {"source": published.source, "protocol": "as published", "model": published.model}
         row |= {"variant": published.variant, "runs": published.runs, "average": f"{published.average:.2f}"}
         writer.writerow(row | {category: f"{value:.2f}" for category, value in published.accuracy.items()})
-    for run in ours:
-        row = {
-            "source": "envtune", "protocol": run.identity["protocol"]["name"], "release": run.identity["release"],
-            "tasks_sha256": run.identity["tasks_sha256"], "tools_cut": " ".join(map(str, run.identity["tools_cut"])),
-            "model": run.identity["model"], "variant": run.about["checkpoint"],
-            "training_steps": _text(run.about.get("training_steps")), "seed": _text(run.about.get("seed")),
-            "commit": _text(run.summary["provenance"]["commit"]), "runs": 1, "average": _number(run.average),
-        }  # fmt: skip
-        for category, cell in run.cells.items():
-            row |= {category: _number(cell.accuracy), f"{category}_items": cell.items}
-            row |= {f"{category}_passed": cell.passed, f"{category}_not_run": cell.not_run}
-            row[f"{category}_over_budget"] = cell.over_budget
-        row |= {"defects_version": load_defects().version, "average_sound": _number(run.average_sound)}
-        for category, cell in run.sound.items():
-            row |= {f"{category}_sound": _number(cell.accuracy), f"{category}_sound_items": cell.items}
-            row |= {f"{category}_sound_passed": cell.passed}
-        writer.writerow(row)
+    for one in ours:
+        writer.writerow(_csv_row(one))
     return stream.getvalue()
+
+
+def _csv_row(row: Row) -> dict[str, Any]:
+    average = row.average(CATEGORIES)
+    values: dict[str, Any] = {
+        "source": "envtune", "protocol": row.identity["protocol"]["name"], "release": row.identity["release"],
+        "items_sha256": row.identity["items_sha256"], "tools_cut": " ".join(map(str, row.identity["tools_cut"])),
+        "model": row.identity["model"], "variant": row.checkpoint,
+        "training_steps": text(row.about.get("training_steps")), "seeds": row.seeds, "commit": " ".join(row.commits),
+        "runs": len(row.runs), "average": number(average.mean), "average_sd": number(average.sd),
+        "progress": number(row.score(CATEGORIES).mean, 4), "defects_version": load_defects().version,
+        "average_sound": number(row.average(CATEGORIES, "sound").mean),
+    }  # fmt: skip
+    for category in CATEGORIES:
+        accuracy = row.accuracy(category)
+        values |= {category: number(accuracy.mean), f"{category}_sd": number(accuracy.sd)}
+        values |= {
+            f"{category}_{what}": row.count(category, what) for what in ("passed", "items", "not_run", "over_budget")
+        }
+        values[f"{category}_progress"] = number(row.score([category]).mean, 4)
+        values[f"{category}_sound"] = number(row.accuracy(category, "sound").mean)
+        values |= {f"{category}_sound_{what}": row.count(category, what, "sound") for what in ("passed", "items")}
+        without, turns = in_vain(row, category)
+        if turns:
+            values |= {f"{category}_impossible_turns": turns, f"{category}_impossible_without_call": without}
+    return values

@@ -12,19 +12,22 @@ from envtune.files import atomic_write
 from envtune.profile import ROOT, Profile
 from envtune.tables.collect import copy_records
 from envtune.tables.table1 import table1
+from envtune.tables.table2 import table2
 
 PAPER = ROOT / "results" / "paper"
 
 
 def write_tables(profile: Profile) -> list[Path]:
-    """Copy the records and write table1.md and table1.csv; gives the paths of the tables."""
+    """Copy the records and write table1 and table2, each as .md and .csv; gives their paths."""
     folder = profile.results_dir
+    records = folder / "records"
     if (evaluation := profile.run_dir / "evaluation").is_dir():
-        copy_records(evaluation, checkpoint_names(profile), folder / "records")
+        copy_records(evaluation, checkpoint_names(profile), records)
     written = []
-    for suffix, text in zip(("md", "csv"), table1(profile.name, folder / "records", PAPER), strict=True):
-        path = folder / f"table1.{suffix}"
-        with atomic_write(path) as stream:
-            stream.write(text)
-        written.append(path)
+    for name, table in (("table1", table1), ("table2", table2)):
+        for suffix, text in zip(("md", "csv"), table(profile.name, records, PAPER), strict=True):
+            path = folder / f"{name}.{suffix}"
+            with atomic_write(path) as stream:
+                stream.write(text)
+            written.append(path)
     return written

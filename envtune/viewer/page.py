@@ -82,12 +82,12 @@ def _episode(stored: Stored, place: int, limit: int | None, seen: Counter[str]) 
 
 def _reported(view: dict[str, Any], record: Record | None) -> dict[str, Any]:
     """What evaluation's record says in place of `view`: the verdict as it was reported, its notes, and its figures."""
-    if record is None or record.valid is None:
+    if record is None or record.passed is None:
         return {}
     notes = [visible(note) for note in record.notes]
-    if record.valid != (view["error_type"] == ""):
+    if record.passed != (view["error_type"] == ""):
         notes.append("The record's verdict is not the one that these calls get here.")
-    outcome = "passed" if record.valid else "failed" if view["outcome"] == "passed" else view["outcome"]
+    outcome = "passed" if record.passed else "failed" if view["outcome"] == "passed" else view["outcome"]
     return {
         "outcome": outcome,
         "error_type": visible((record.error_type or "").removeprefix("multi_turn:")),

@@ -10,7 +10,7 @@ import pytest
 from envtune.environment import Episode
 from envtune.errors import EnvtuneError
 from envtune.evaluation.endpoint import ChatEndpoint, Completion, ContextFull, EndpointFailure, _read
-from envtune.evaluation.scripted_endpoint import ScriptedEndpoint
+from envtune.evaluation.scripted import ScriptedEndpoint
 from envtune.tasks import find_task
 
 TASK = find_task("multi_turn_base_0")

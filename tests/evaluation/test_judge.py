@@ -10,7 +10,7 @@ import pytest
 from envtune.environment import Episode, StopReason, ToolCall, Trajectory, render_reply
 from envtune.environment.gold_policy import gold_calls
 from envtune.errors import EnvtuneError
-from envtune.evaluation.judge import Judge, JudgeError
+from envtune.evaluation.bfcl_v3.judge import Judge, JudgeError
 from envtune.scoring import official_verdict
 from envtune.tasks import Task, find_task
 

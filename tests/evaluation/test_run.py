@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 
 from envtune.errors import EnvtuneError
-from envtune.evaluation import evaluate
 from envtune.evaluation.checkpoints import checkpoints
 from envtune.evaluation.records import RunFolder, read_records
-from envtune.evaluation.run import evaluation_tasks
-from envtune.evaluation.scripted_endpoint import ScriptedEndpoint
+from envtune.evaluation.run import evaluate, evaluation_tasks
+from envtune.evaluation.scripted import ScriptedEndpoint
 from envtune.evaluation.server import ServerSettings, VllmServer
 from envtune.files import sha256_weights
 from envtune.models.tiny import write_random_model
@@ -23,6 +22,9 @@ from envtune.tasks import load_tasks
 HELD_OUT = tuple(
     task.id for task in load_tasks("paper", "heldout") if task.index == load_tasks("paper", "heldout")[0].index
 )
+
+
+RUN = Path("bfcl-v3") / "seed3"
 
 
 @pytest.fixture
@@ -75,7 +77,7 @@ def test_an_endpoint_of_the_users(profile: Profile) -> None:
         (folder,) = evaluate(profile, base_url=scripted.base_url, model=scripted.model).values()
         assert folder == profile.run_dir / "evaluation" / "other-scripted"
         number = len(scripted.requests)
-        assert {record.outcome for record in read_records(folder / "records.jsonl")} == {"passed"}
+        assert {record.outcome for record in read_records(folder / RUN / "records.jsonl")} == {"passed"}
         evaluate(profile, base_url=scripted.base_url, model=scripted.model)
         assert len(scripted.requests) == number, "done before"
         warmer = dataclasses.replace(profile, evaluation={**profile.evaluation, "temperature": 1.0})
@@ -100,11 +102,11 @@ def test_real_server_one_for_all_checkpoints(profile: Profile, capfd: pytest.Cap
     assert "start (started)" in said and "stage1 (reloaded)" in said
     replies = {}
     for name, folder in folders.items():
-        summary = RunFolder(folder).read_summary()
+        summary = RunFolder(folder / RUN).read_summary()
         assert summary is not None and summary["complete"] and summary["identity"]["checkpoint_sha256"]
-        records = read_records(folder / "records.jsonl")
+        records = read_records(folder / RUN / "records.jsonl")
         assert [record.id for record in records] == list(HELD_OUT)
-        assert all(record.tokens_out and record.truncated == record.steps for record in records)
+        assert all(record.tokens_out and record.truncated == record.requests for record in records)
         replies[name] = _replies(folder)
     assert replies["start"] != replies["stage1"]
     fresh = dataclasses.replace(profile, run_dir=profile.run_dir.parent / "fresh")
@@ -114,7 +116,7 @@ def test_real_server_one_for_all_checkpoints(profile: Profile, capfd: pytest.Cap
 
 
 def _replies(folder: Path) -> list[str]:
-    rows = [json.loads(line) for line in (folder / "trajectories.jsonl").read_text().splitlines()]
+    rows = [json.loads(line) for line in (folder / RUN / "trajectories.jsonl").read_text().splitlines()]
     return [message["content"] for row in rows for message in row["messages"] if message["role"] == "assistant"]
 
 

@@ -23,9 +23,12 @@ import pytest
 
 from envtune.bfcl import CATEGORIES
 from envtune.errors import EnvtuneError
+from envtune.evaluation.bfcl_v3.suite import BfclV3
 from envtune.evaluation.records import Record, RunFolder, read_records
-from envtune.evaluation.scripted_endpoint import ScriptedEndpoint
-from envtune.evaluation.suite import evaluate_suite
+from envtune.evaluation.reply_formats import FORMATS
+from envtune.evaluation.runner import run_suite
+from envtune.evaluation.scripted import ScriptedEndpoint
+from envtune.evaluation.suite import Target
 from envtune.tasks import Task, find_task, load_defects, load_tasks
 
 DECODING = {"temperature": 0.0, "max_tokens": 512, "seed": 0}
@@ -36,27 +39,28 @@ def sample(release: str, indices: tuple[int, ...]) -> list[Task]:
 
 
 def run(scripted: ScriptedEndpoint, tasks: list[Task], out: Path, **options: Any) -> dict[str, Any]:
-    about = {"checkpoint": "scripted"}
-    options = {"decoding": DECODING, "pause_s": 0.002, **options}
-    return evaluate_suite(scripted.base_url, scripted.model, tasks, out, about=about, **options)
+    options = {"decoding": DECODING, "pause_s": 0.002, "reply_format": "kit", **options}
+    target = Target(scripted.base_url, scripted.model, "scripted", **options)
+    return run_suite(BfclV3(tasks), target, out, about={"checkpoint": "scripted"})
 
 
 def verdicts(out: Path) -> dict[str, tuple[bool | None, str | None]]:
-    return {record.id: (record.valid, record.error_type) for record in read_records(out / "records.jsonl")}
+    return {record.id: (record.passed, record.error_type) for record in read_records(out / "records.jsonl")}
 
 
+@pytest.mark.parametrize("reply_format", FORMATS)
 @pytest.mark.parametrize("policy", ["gold", "stepwise"])
-def test_gold_is_100_percent(release: str, policy: str, tmp_path: Path) -> None:
+def test_gold_is_100_percent(release: str, policy: str, reply_format: str, tmp_path: Path) -> None:
     tasks = sample(release, (0, 49, 77, 115, 167))
     with ScriptedEndpoint(tasks, policy) as scripted:
-        summary = run(scripted, tasks, tmp_path)
+        summary = run(scripted, tasks, tmp_path, reply_format=reply_format)
     assert summary["complete"]
-    assert {c: v["accuracy"] for c, v in summary["categories"].items()} == dict.fromkeys(
+    assert {c: v["accuracy"] for c, v in summary["strata"].items()} == dict.fromkeys(
         ("base", "miss_func", "miss_param", "long_context"), 100.0
     )
     raw = [json.loads(line) for line in (tmp_path / "trajectories.jsonl").read_text().splitlines()]
     assert [row["id"] for row in raw] == [task.id for task in tasks] == list(verdicts(tmp_path))
-    assert sum(m["role"] == "assistant" for row in raw for m in row["messages"]) == summary["totals"]["steps"]
+    assert sum(m["role"] == "assistant" for row in raw for m in row["messages"]) == summary["totals"]["requests"]
 
 
 def test_wrong_items_are_wrong_and_say_why(tmp_path: Path) -> None:
@@ -71,19 +75,32 @@ def test_wrong_items_are_wrong_and_say_why(tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.parametrize("reply_format", FORMATS)
 @pytest.mark.parametrize(
     ("policy", "field", "stop"),
     [("silent", None, "completed"), ("malformed", "ill_formed", "completed"), ("endless", "tool_errors", "force_quit")],
 )
-def test_policies_that_fail(policy: str, field: str | None, stop: str, tmp_path: Path) -> None:
+def test_policies_that_fail(policy: str, field: str | None, stop: str, reply_format: str, tmp_path: Path) -> None:
     tasks = sample("current", (3,))
     with ScriptedEndpoint(tasks, policy) as scripted:
-        run(scripted, tasks, tmp_path)
+        run(scripted, tasks, tmp_path, reply_format=reply_format)
     for record in read_records(tmp_path / "records.jsonl"):
-        assert (record.outcome, record.stop_reason) == ("failed", stop)
-        assert field is None or getattr(record, field) == record.steps
+        details = record.details
+        assert (record.outcome, details["stop_reason"]) == ("failed", stop)
+        assert field is None or details[field] == details["steps"] == record.requests
         if policy == "endless":
-            assert record.steps == 21 and record.error_type == "multi_turn:force_terminated"
+            assert details["steps"] == 21 and record.error_type == "multi_turn:force_terminated"
+
+
+def test_the_impossible_turns_are_counted_apart(tmp_path: Path) -> None:
+    tasks = sample("paper", (1, 2))
+    with ScriptedEndpoint(tasks, "gold") as scripted:
+        summary = run(scripted, tasks, tmp_path / "gold")
+    assert summary["irrelevance"] == {c: {"turns": 2, "without_call": 2} for c in ("miss_func", "miss_param")}
+    with ScriptedEndpoint(tasks, "endless") as scripted:
+        run(scripted, tasks, tmp_path / "endless")
+    called = [r.details.get("called_in_impossible_turn") for r in read_records(tmp_path / "endless" / "records.jsonl")]
+    assert True in called and False not in called
 
 
 def test_the_summary_counts_the_sound_items_beside_all(tmp_path: Path) -> None:
@@ -91,11 +108,11 @@ def test_the_summary_counts_the_sound_items_beside_all(tmp_path: Path) -> None:
     with ScriptedEndpoint(tasks, "gold") as scripted:
         summary = run(scripted, tasks, tmp_path)
     assert summary["sound"]["defects_version"] == load_defects().version
-    assert {c: v["items"] for c, v in summary["categories"].items()} == dict.fromkeys(CATEGORIES, 3)
+    assert {c: v["items"] for c, v in summary["strata"].items()} == dict.fromkeys(CATEGORIES, 3)
     # known defects: miss_func_49, and 139 of base and miss_param
     sound = {"base": 2, "miss_func": 2, "miss_param": 2, "long_context": 3}
-    assert {c: v["passed"] for c, v in summary["sound"]["categories"].items()} == sound
-    assert {c: v["accuracy"] for c, v in summary["sound"]["categories"].items()} == dict.fromkeys(CATEGORIES, 100.0)
+    assert {c: v["passed"] for c, v in summary["sound"]["strata"].items()} == sound
+    assert {c: v["accuracy"] for c, v in summary["sound"]["strata"].items()} == dict.fromkeys(CATEGORIES, 100.0)
 
 
 def test_failing_requests_change_no_verdict(tmp_path: Path) -> None:
@@ -104,7 +121,7 @@ def test_failing_requests_change_no_verdict(tmp_path: Path) -> None:
         with ScriptedEndpoint(tasks, "errors", error_share=0.4, failing=failing) as scripted:
             summary = run(scripted, tasks, tmp_path / name, tries=12)
             assert summary["complete"]
-            assert (len(scripted.requests) > summary["totals"]["steps"]) == bool(failing)
+            assert (len(scripted.requests) > summary["totals"]["requests"]) == bool(failing)
     assert verdicts(tmp_path / "calm") == verdicts(tmp_path / "rough")
 
 
@@ -115,8 +132,8 @@ def test_what_was_not_run_is_not_wrong_and_is_run_next_time(tmp_path: Path) -> N
         scripted.fault = lambda task_id: 0 if task_id == broken else None  # type: ignore[method-assign]
         summary = run(scripted, tasks, tmp_path, tries=2)
         assert not summary["complete"]
-        assert summary["categories"]["base"] | {"progress": 0} == {
-            "items": 2, "passed": 1, "failed": 0, "not_run": 1, "over_budget": 0, "accuracy": 100.0, "progress": 0,
+        assert summary["strata"]["base"] | {"score": 0} == {
+            "items": 2, "passed": 1, "failed": 0, "not_run": 1, "over_budget": 0, "accuracy": 100.0, "score": 0,
         }  # fmt: skip
         assert verdicts(tmp_path)[broken] == (None, "not_run:endpoint")
         asked: list[str] = []
@@ -132,21 +149,20 @@ def test_a_full_context_fails_the_item(tmp_path: Path) -> None:
     with ScriptedEndpoint(tasks, context_tokens=100) as scripted:
         run(scripted, tasks, tmp_path)
     (record,) = read_records(tmp_path / "records.jsonl")
-    assert (record.outcome, record.error_type, record.stop_reason) == (
-        "failed",
-        "multi_turn:inference_error",
-        "over_budget",
-    )
+    assert (record.outcome, record.error_type) == ("failed", "multi_turn:inference_error")
+    assert record.is_over_budget and record.details["stop_reason"] == "over_budget"
 
 
 _CHILD = """
 import json, sys
 from pathlib import Path
-from envtune.evaluation.suite import evaluate_suite
+from envtune.evaluation.bfcl_v3.suite import BfclV3
+from envtune.evaluation.runner import run_suite
+from envtune.evaluation.suite import Target
 from envtune.tasks import find_task
 url, model, out, *ids = sys.argv[1:]
-evaluate_suite(url, model, [find_task(i) for i in ids], Path(out), decoding=json.loads({decoding!r}),
-               about={{"checkpoint": "scripted"}}, concurrency=4)
+target = Target(url, model, model, "kit", json.loads({decoding!r}), concurrency=4)
+run_suite(BfclV3([find_task(i) for i in ids]), target, Path(out), about={{"checkpoint": "scripted"}})
 """
 
 
@@ -194,7 +210,7 @@ def test_a_folder_of_another_run_is_refused(tmp_path: Path) -> None:
         run(scripted, tasks, tmp_path)
         with pytest.raises(EnvtuneError, match=r"another run \(not the same: decoding.temperature\)"):
             run(scripted, tasks, tmp_path, decoding=DECODING | {"temperature": 1.0})
-        with pytest.raises(EnvtuneError, match=r"items.base.*tasks_sha256"):
+        with pytest.raises(EnvtuneError, match=r"items_sha256.*items.base"):
             run(scripted, [*tasks, find_task("multi_turn_base_2")], tmp_path)
 
 
@@ -209,19 +225,23 @@ def test_a_wrong_model_name_stops_the_run(tmp_path: Path) -> None:
     with ScriptedEndpoint(tasks) as scripted:
         scripted.model = "another"
         with pytest.raises(EnvtuneError, match="check the address"):
-            evaluate_suite(scripted.base_url, "mine", tasks, tmp_path, decoding={}, about={})
+            run_suite(BfclV3(tasks), Target(scripted.base_url, "mine", "mine", "kit", {}), tmp_path, about={})
 
 
-GOOD = Record("a", "base", "0", "passed", "00", valid=True)
+GOOD = Record("a", "base", "0", "passed", "00", passed=True)
 
 
 @pytest.mark.parametrize(
     ("lines", "complaint"),
     [
         ([GOOD.as_dict(), GOOD.as_dict()], "line 2: a second record of a"),
-        ([GOOD.as_dict() | {"schema": 2}], "line 1: not a record of schema version 1"),
+        ([GOOD.as_dict() | {"schema": 3}], "line 1: not a record of schema version 1 to 2"),
         ([{"schema": 1, "id": "a"}], "line 1: fields are missing"),
-        ([GOOD.as_dict() | {"outcome": "failed"}], "line 1: outcome 'failed' with valid True"),
+        ([{"schema": 2, "id": "a"}], "line 1: fields are missing"),
+        ([GOOD.as_dict() | {"outcome": "failed"}], "line 1: outcome 'failed' with passed True"),
+        ([GOOD.as_dict() | {"details": []}], "line 1: details must be an object"),
+        ([GOOD.as_dict() | {"score": -1}], "line 1: score must be a number"),
+        ([GOOD.as_dict() | {"tokens_in": "many"}], "line 1: tokens_in must be a number"),
         ([GOOD.as_dict() | {"outcome": "fine"}], "line 1: unknown outcome"),
         ([GOOD.as_dict() | {"extra": 1}], "line 1: fields are missing or unknown: extra"),
         ([[]], "line 1: not a record"),
@@ -232,3 +252,22 @@ def test_unsound_records_are_named(lines: list[Any], complaint: str, tmp_path: P
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     with pytest.raises(EnvtuneError, match=complaint):
         read_records(path)
+
+
+OLD = {
+    "schema": 1, "id": "multi_turn_base_1", "category": "base", "cluster": "1", "outcome": "failed", "task_hash": "ab",
+    "valid": False, "error_type": "multi_turn:inference_error", "error_message": "too long", "turn_scores": [1, 0],
+    "progress": 0.5, "stop_reason": "over_budget", "steps": 3, "tool_calls": 2, "tool_errors": 1, "ill_formed": 0,
+    "truncated": 1, "tokens_in": 100, "tokens_out": 20, "seconds": 1.5, "notes": ["a note"],
+}  # fmt: skip
+
+
+def test_records_of_an_older_version_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "records.jsonl"
+    path.write_text(json.dumps(OLD) + "\n")
+    (record,) = read_records(path)
+    assert (record.stratum, record.passed, record.item_sha256, record.score) == ("base", False, "ab", 0.5)
+    assert record.requests == 3 and record.is_over_budget and record.notes == ("a note",)
+    details = {"turn_scores": [1, 0], "stop_reason": "over_budget", "steps": 3, "tool_calls": 2, "tool_errors": 1}
+    assert record.details == {**details, "ill_formed": 0, "over_budget": True}
+    assert Record.from_dict(json.loads(json.dumps(record.as_dict()))).as_dict() == record.as_dict()

@@ -97,7 +97,7 @@ def test_an_older_schema_is_migrated(tmp_path: Path) -> None:
     path = tmp_path / "run.json"
     write_json(path, old_record(attempts=1))
     record = read_run_record(path)
-    assert record["schema"] == 1 and record["run"]["arm"] == "full" and record["run"]["status"] == "finished"
+    assert record["schema"] == 2 and record["run"]["arm"] == "full" and record["run"]["status"] == "finished"
     (stage,) = record["stages"]
     assert (stage["steps"], stage["seconds_spent"], stage["seconds"], stage["gpu_hours"]) == (20, 230.6, None, None)
     assert record["code"]["commit"] == "ca77" and record["packages"] == {"verl": "0.9.1"}
@@ -143,13 +143,54 @@ def test_the_command_writes_and_prints(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_a_summary_of_another_shape_is_no_reason_to_stop(profile: Profile) -> None:
-    folder = profile.run_dir / "evaluation" / "other-model"
-    folder.mkdir(parents=True)
-    (folder / "summary.json").write_text(json.dumps({"complete": True, "categories": {"base": {"passed": 1}}}))
-    told = record_of(profile)["evaluation"]["other-model"]
+    folder = profile.run_dir / "evaluation" / "other-model" / "bfcl-v3" / "seed1"
+    write_json(folder / "summary.json", {"complete": True, "strata": {"base": {"passed": 1}}})
+    (told,) = record_of(profile)["evaluation"]["other-model"]["bfcl-v3"]
     assert (told["counts"]["passed"], told["counts"]["failed"], told["accuracy"], told["average"]) == (
         1,
         None,
         {"base": None},
         None,
     )
+
+
+def evaluated(profile: Profile) -> dict[str, Any]:
+    write_json(profile.run_dir / "evaluation" / "start" / "tau2" / "seed1" / "summary.json", {"schema": 2})
+    record: dict[str, Any] = json.loads(write_run_record(profile).read_text())
+    return record
+
+
+def test_version_1_knew_one_run_of_one_suite(profile: Profile) -> None:
+    record = evaluated(profile)
+    told = {
+        "complete": True, "model": "m", "checkpoint_sha256": "w", "training_steps": 3, "items": {"base": 2},
+        "counts": {"items": 2, "passed": 1, "failed": 1, "not_run": 0, "over_budget": 0}, "accuracy": {"base": 50},
+        "average": None, "progress": {"base": 0.75}, "protocol": {"name": "kit-format-1"},
+        "decoding": {"temperature": 0.0, "seed": 42}, "seconds": 9.5, "commit": "c",
+    }  # fmt: skip
+    path = profile.run_dir / "run.json"
+    write_json(path, {**record, "schema": 1, "evaluation": {"start": told, "stage1": {**told, "decoding": None}}})
+    read = read_run_record(path)
+    assert read["schema"] == 2
+    (one,) = read["evaluation"]["start"]["bfcl-v3"]
+    kept = {key: value for key, value in told.items() if key != "progress"}
+    unknown = dict.fromkeys(("release", "packages", "options", "user"))
+    assert one == {**kept, **unknown, "score": {"base": 0.75}, "seed": 42}
+    assert read["evaluation"]["stage1"]["bfcl-v3"][0]["seed"] is None
+    assert "Run small" in printed(read)
+
+
+def test_an_evaluation_that_is_ill_formed_is_refused(profile: Profile) -> None:
+    record, path = evaluated(profile), profile.run_dir / "run.json"
+    (run,) = record["evaluation"]["start"]["tau2"]
+    for key in run:
+        cut = {name: value for name, value in run.items() if name != key}
+        message = refused(path, json.dumps({**record, "evaluation": {"start": {"tau2": [cut]}}}))
+        assert f"evaluation.start.tau2[0].{key}" in message
+    for evaluation, why in (
+        ({"start": []}, "evaluation.start is no object"),
+        ({"start": {"tau2": {}}}, "evaluation.start.tau2 is of the wrong kind"),
+        ({"start": {"tau2": [{**run, "complete": 1}]}}, "complete must be true or false"),
+        ({"start": {"tau2": [{**run, "seed": True}]}}, "seed is of the wrong kind"),
+    ):
+        assert why in refused(path, json.dumps({**record, "evaluation": evaluation}))

@@ -128,26 +128,39 @@ def test_no_value_of_the_environment_gets_in(
 def test_evaluations(profile: Profile) -> None:
     def counts(passed: int, failed: int) -> dict[str, Any]:
         of_it = {"items": passed + failed, "passed": passed, "failed": failed, "not_run": 0, "over_budget": 1}
-        return {**of_it, "accuracy": 100 * passed / (passed + failed), "progress": 0.25}
+        return {**of_it, "accuracy": 100 * passed / (passed + failed), "score": 0.25}
+
+    def write(where: str, **said: Any) -> None:
+        write_json(profile.run_dir / "evaluation" / where / "summary.json", {**summary, **said})
 
     identity = {"protocol": {"name": "p"}, "decoding": {"seed": 1}, "items": {}, "model": "m", "checkpoint_sha256": "w"}
-    summary = {"complete": True, "identity": identity, "about": {"training_steps": 4}, "seconds": 9.5}
-    categories = {"base": counts(1, 3), "miss_func": counts(1, 1)}
-    categories |= {"miss_param": counts(0, 1), "long_context": counts(3, 1)}
-    write_json(profile.run_dir / "evaluation" / "stage1" / "summary.json", {**summary, "categories": categories})
-    write_json(profile.run_dir / "evaluation" / "start" / "summary.json", {**summary, "complete": False})
+    summary = {"schema": 2, "complete": True, "identity": identity, "about": {"training_steps": 4}, "seconds": 9.5}
+    strata = {"base": counts(1, 3), "miss_func": counts(1, 1), "miss_param": counts(0, 1), "long_context": counts(3, 1)}
     part = {"base": counts(1, 1), "miss_func": counts(1, 1)}
-    write_json(profile.run_dir / "evaluation" / "other-m" / "summary.json", {**summary, "categories": part})
+    upstream = {**identity, "packages": {"bfcl-eval": "1"}, "options": {"a": 1}, "user": {"model": "u"}}
+    write("stage1/tau2/seed9", strata=part, identity=upstream)
+    write("stage1/tau2/seed10", strata=part, complete=False)
+    write("stage1/bfcl-v3/seed1", strata=strata)
+    write("start/bfcl-v3/seed1", complete=False)
+    write("other-m/bfcl-v3/seed1", strata=part)
+    (profile.run_dir / "evaluation" / "stage1" / "tau2" / "runs.json").write_text("{}")
     told = record_of(profile)["evaluation"]
-    assert list(told) == ["start", "other-m", "stage1"]
-    assert told["other-m"]["accuracy"]["base"] == 50 and told["other-m"]["average"] is None
-    assert told["start"]["complete"] is False and told["start"]["counts"] is told["start"]["accuracy"] is None
-    one = told["stage1"]
+    assert list(told) == ["start", "other-m", "stage1"] and list(told["stage1"]) == ["bfcl-v3", "tau2"]
+    (other,) = told["other-m"]["bfcl-v3"]
+    assert other["accuracy"]["base"] == 50 and other["average"] is None
+    (start,) = told["start"]["bfcl-v3"]
+    assert start["complete"] is False and start["counts"] is start["accuracy"] is start["average"] is None
+    (one,) = told["stage1"]["bfcl-v3"]
     assert one["accuracy"] == {"base": 25, "miss_func": 50, "miss_param": 0, "long_context": 75}
-    assert one["average"] == 37.5
+    assert one["average"] == 37.5 and one["score"] == dict.fromkeys(strata, 0.25)
     assert one["counts"] == {"items": 11, "passed": 5, "failed": 6, "not_run": 0, "over_budget": 4}
     assert (one["protocol"], one["decoding"], one["training_steps"]) == ({"name": "p"}, {"seed": 1}, 4)
-    assert one["complete"] is True and one["seconds"] == 9.5
+    assert one["complete"] is True and one["seconds"] == 9.5 and one["user"] is None
+    first, second = told["stage1"]["tau2"]
+    assert (first["seed"], second["seed"]) == (9, 10), "by number"
+    assert first["average"] == 50, "of another suite the strata that there are"
+    assert second["average"] is None, "it is not complete"
+    assert (first["packages"], first["options"], first["user"]) == ({"bfcl-eval": "1"}, {"a": 1}, {"model": "u"})
 
 
 def test_hardware(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -6,10 +6,16 @@ import io
 import json
 from pathlib import Path
 
+from made_evaluations import items, make_run
 from rich.console import Console
 
-from envtune.evaluation.scripted_endpoint import ScriptedEndpoint
-from envtune.evaluation.suite import evaluate_suite
+from envtune.bfcl import CATEGORIES
+from envtune.evaluation.bfcl_v3.suite import BfclV3
+from envtune.evaluation.records import RunFolder
+from envtune.evaluation.runner import run_suite
+from envtune.evaluation.scripted import ScriptedEndpoint
+from envtune.evaluation.suite import Target
+from envtune.files import write_json
 from envtune.profile import Profile, Tasks
 from envtune.run_record import write_run_record
 from envtune.tables import summarise, write_tables
@@ -28,7 +34,7 @@ def test_summary(tmp_path: Path) -> None:
         name="small", release="paper", seed=1, model={"source": "smollm2-warm-start"}, tasks=Tasks(),
         run_dir=tmp_path / "runs" / "small", results_dir=tmp_path / "results" / "small", about="A test.",
     )  # fmt: skip
-    assert said(profile).count("not yet") == 1 + 1 + 4 + 5 + 1
+    assert said(profile).count("not yet") == 1 + 1 + 4 + 5 + 2
     stage = profile.stage_dir("stage1")
     stage.mkdir(parents=True)
     (stage / "metrics.jsonl").touch()
@@ -41,15 +47,28 @@ def test_summary(tmp_path: Path) -> None:
     (attempt / "end.json").write_text(json.dumps({"ended": "2026-11-01T10:01:15+00:00", "outcome": "finished"}))
     write_run_record(profile)
     profile.stage_dir("stage2").mkdir()
-    task = find_task("multi_turn_base_1")
-    with ScriptedEndpoint([task], "malformed") as scripted:
-        evaluate_suite(
-            scripted.base_url, scripted.model, [task], profile.run_dir / "evaluation" / "stage1",
-            decoding={}, about={"checkpoint": "stage1", "notes": []},
-        )  # fmt: skip
+    tasks = [find_task(f"multi_turn_{category}_1") for category in CATEGORIES]
+    evaluation = profile.run_dir / "evaluation"
+    with ScriptedEndpoint(tasks, "malformed") as scripted:
+        for seed in (1, 2):
+            target = Target(scripted.base_url, scripted.model, "Scripted", "kit", {"seed": seed})
+            folder = evaluation / "stage1" / "bfcl-v3" / f"seed{seed}"
+            run_suite(BfclV3(tasks), target, folder, about={"checkpoint": "stage1", "seed": seed, "notes": []})
+    make_run(evaluation, "tau2", "start", [*items("airline", 1, 4), *items("retail", 3, 4)])
+    write_json(evaluation / "left_out.json", {"bfcl-memory": "there is no .venv-eval"})
     write_tables(profile)
     text = said(profile)
     assert "done, 2 steps" in text and "1 min 15 s" in text and "begun" in text and "metrics" in text
-    assert "0.00 (0/1)" in text and "4 of 4" in text
-    assert (profile.results_dir / "records" / "stage1.jsonl.gz").is_file()
-    assert "| scripted | stage1 |" in (profile.results_dir / "table1.md").read_text()
+    lines = [line for line in text.splitlines() if "bfcl-v3" in line]
+    assert "evaluation of stage1: bfcl-v3" in lines[0] and "done, 2 runs" in lines[0]
+    assert " 1 2 " in lines[1] and " 0.00 " in lines[1] and "base 0/2, miss_func 0/2" in lines[1]
+    summary = RunFolder(evaluation / "stage1" / "bfcl-v3" / "seed1").read_summary()
+    assert summary is not None and summary["totals"]["requests"] > 0
+    assert f"{2 * summary['replies']['ill_formed']} of {2 * summary['totals']['requests']}" in lines[1]
+    (tau2,) = [line for line in text.splitlines() if "airline" in line]
+    assert " 50.00 " in tau2 and "airline 1/4, retail 3/4" in tau2
+    assert "left out" in text and "there is no .venv-eval" in text
+    assert text.count("not yet") == 1 + 1 + 2 + 3 + 0, "model, data, stages, checkpoints, tables"
+    assert (profile.results_dir / "records" / "bfcl-v3" / "stage1.seed1.jsonl.gz").is_file()
+    assert "| Scripted | stage1 |" in (profile.results_dir / "table1.md").read_text()
+    assert "| Scripted | start |" in (profile.results_dir / "table2.md").read_text()

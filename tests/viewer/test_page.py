@@ -19,8 +19,10 @@ from typer.testing import CliRunner
 from envtune.cli import app
 from envtune.environment import Trajectory
 from envtune.errors import EnvtuneError
-from envtune.evaluation import evaluate_suite
-from envtune.evaluation.scripted_endpoint import ScriptedEndpoint
+from envtune.evaluation.bfcl_v3.suite import BfclV3
+from envtune.evaluation.runner import run_suite
+from envtune.evaluation.scripted import ScriptedEndpoint
+from envtune.evaluation.suite import Target
 from envtune.files import write_jsonl
 from envtune.tasks import find_task
 from envtune.viewer.page import page_data, render, write_page
@@ -97,23 +99,23 @@ def test_validation_dump_of_verl(tmp_path: Path, trajectories: list[Trajectory])
     assert {episode["kind"] for episode in episodes} == {"validation"} and len(episodes) == 9
 
 
-def test_evaluation_with_its_records(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("reply_format", "protocol"), [("kit", "kit-format-1"), ("fc", "native-fc-1")])
+def test_evaluation_with_its_records(tmp_path: Path, reply_format: str, protocol: str) -> None:
     tasks = [find_task(f"multi_turn_{name}_0") for name in ("base", "miss_func", "miss_param")]
     with ScriptedEndpoint(tasks, policy="errors", error_share=0.5) as endpoint:
         wrong = {task.id for task in tasks if endpoint.is_wrong(task)}
-        evaluate_suite(
-            endpoint.base_url, endpoint.model, tasks, out_dir=tmp_path, decoding={"temperature": 0}, about={}
-        )
+        target = Target(endpoint.base_url, endpoint.model, "scripted", reply_format, {"temperature": 0})
+        run_suite(BfclV3(tasks), target, tmp_path, about={})
     assert 0 < len(wrong) < 3
     data = page_data([tmp_path / "trajectories.jsonl"])
     for episode in data["episodes"]:
         assert episode["outcome"] == ("failed" if episode["id"] in wrong else "passed")
         assert episode["record"]["tokens_in"] > 0 and episode["notes"] == []
-    assert data["files"][0]["model"] == "scripted" and data["files"][0]["protocol"] == "kit-format-1"
+    assert data["files"][0]["model"] == "scripted" and data["files"][0]["protocol"] == protocol
 
     records = (tmp_path / "records.jsonl").read_text().splitlines()
-    number, good = next((n, json.loads(r)) for n, r in enumerate(records) if json.loads(r)["valid"])
-    bad = {**good, "outcome": "failed", "valid": False, "error_type": "multi_turn:other", "error_message": "m"}
+    number, good = next((n, json.loads(r)) for n, r in enumerate(records) if json.loads(r)["passed"])
+    bad = {**good, "outcome": "failed", "passed": False, "error_type": "multi_turn:other", "error_message": "m"}
     records[number] = json.dumps(bad)
     (tmp_path / "records.jsonl").write_text("\n".join(records))
     (changed,) = [e for e in page_data([tmp_path / "trajectories.jsonl"])["episodes"] if e["id"] == good["id"]]
@@ -214,6 +216,7 @@ def _written(folder: Path, *rows: Any) -> Path:
         ({"trajectory": "{"}, "not valid JSON"),
         ({"trajectory": 7}, "not a trajectory"),
         ({"input": "a", "output": "b", "score": 1.0}, "a dump of training"),
+        ({"id": "memory_1", "exchanges": [], "result": {}}, "a conversation of another suite than bfcl-v3"),
         ({"id": 7, "turns": []}, '"id" must be a string'),
         ({"id": "multi_turn_base_0", "turns": [["ls()"]]}, '"turns" a list'),
         ({"id": "nothing", "turns": []}, "unknown task id"),

@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 from envtune.cli import app
 from envtune.environment import ReplyKind, parse_reply
 from envtune.errors import EnvtuneError
-from envtune.evaluation.scripted_endpoint import ScriptedEndpoint
+from envtune.evaluation.scripted import ScriptedEndpoint
 from envtune.tasks import find_task
 from envtune.viewer.human import Mistyped, typed_reply
 

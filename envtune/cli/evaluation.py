@@ -1,0 +1,146 @@
+"""Evaluation: of a profile's run, of any endpoint or checkpoint; and the endpoint without a model."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from envtune.cli.app import ArmOption, ProfileOption, SeedOption, app
+from envtune.errors import EnvtuneError
+
+_SUITES = "bfcl-v3, bfcl-memory, bfcl-web-search, acebench-agent, bfcl-single-turn, tau2"
+
+
+def _option(name: str, text: str, **more: Any) -> Any:
+    return typer.Option(name, help=text, **more)
+
+
+@app.command()
+def evaluate(
+    profile: ProfileOption = "cpu",
+    arm: ArmOption = None,
+    seed: SeedOption = None,
+    suite: Annotated[Optional[str], _option("--suite", f"With commas between, or all: {_SUITES}.")] = None,  # noqa: UP045 - typer
+    base_url: Annotated[
+        Optional[str],  # noqa: UP045 - typer
+        _option("--base-url", "An OpenAI-compatible endpoint, with its /v1. Its key: ENVTUNE_API_KEY."),
+    ] = None,
+    model: Annotated[
+        Optional[str],  # noqa: UP045 - typer
+        _option("--model", "The endpoint's name of the model; without --base-url a folder or hub id that vLLM serves."),
+    ] = None,
+    out: Annotated[Optional[Path], _option("--out", "Folder for the records.")] = None,  # noqa: UP045 - typer
+    reply_format: Annotated[
+        str, _option("--format", "kit: the format that the kit trains; fc: native function calling.")
+    ] = "kit",
+    release: Annotated[str, _option("--release", "Of bfcl-v3: paper or current.")] = "paper",
+    split: Annotated[
+        str, _option("--split", "Of bfcl-v3: test (400 held out), heldout (300), validation, train, full (800).")
+    ] = "test",
+    strata: Annotated[Optional[str], _option("--strata", "Only these categories, with commas between.")] = None,  # noqa: UP045 - typer
+    items: Annotated[Optional[str], _option("--items", "Only these ids, with commas between.")] = None,  # noqa: UP045 - typer
+    limit: Annotated[Optional[int], _option("--limit", "The first so many items of each category.")] = None,  # noqa: UP045 - typer
+    repeats: Annotated[
+        int, _option("--repeats", "Runs with seeds from --seed on (paper: 20 for 8B models, 3 for Qwen).")
+    ] = 1,
+    temperature: Annotated[float, _option("--temperature", "Of sampling.")] = 0.0,
+    max_tokens: Annotated[int, _option("--max-tokens", "New tokens a reply.")] = 4096,
+    concurrency: Annotated[int, _option("--concurrency", "Items at once.")] = 16,
+    user_base_url: Annotated[
+        Optional[str],  # noqa: UP045 - typer
+        _option(
+            "--user-base-url",
+            "Endpoint of the model that plays the user. Key: ENVTUNE_USER_API_KEY.",
+            envvar="ENVTUNE_USER_BASE_URL",
+        ),
+    ] = None,
+    user_model: Annotated[
+        Optional[str],  # noqa: UP045 - typer
+        _option("--user-model", "Its name (ACEBench's authors used gpt-4o).", envvar="ENVTUNE_USER_MODEL"),
+    ] = None,
+    option: Annotated[
+        Optional[list[str]],  # noqa: UP045 - typer
+        _option("--option", "Of one suite: SUITE.NAME=VALUE, as bfcl-web-search.cassette=FILE."),
+    ] = None,
+    server: Annotated[
+        Optional[list[str]],  # noqa: UP045 - typer
+        _option("--server", "Of `vllm serve`: NAME=VALUE, as max-model-len=32768."),
+    ] = None,
+) -> None:
+    """Evaluate a profile's checkpoints on its suites; or with --suite any endpoint or checkpoint."""
+    if suite is None:
+        from envtune.evaluation.run import evaluate as run
+        from envtune.profile import load_profile
+
+        run(load_profile(profile, arm=arm, seed=seed), base_url=base_url, model=model)
+        return
+    if model is None or out is None:
+        raise EnvtuneError(
+            "--suite needs --model (with --base-url, its name there) and --out, a folder for the records"
+        )
+    from envtune.evaluation.direct import Request, evaluate_request
+    from envtune.evaluation.suite import UserModel
+    from envtune.evaluation.suites import SUITES, Choice
+
+    names = list(SUITES) if suite == "all" else [name.strip() for name in suite.split(",")]
+    own = _suite_options(option or [], names)
+    choices = [
+        Choice(
+            name,
+            items=_listed(items),
+            strata=_listed(strata),
+            limit=limit,
+            release=release,
+            split=split,
+            options=own.get(name, {}),
+        )
+        for name in names
+    ]
+    user = None
+    if user_base_url is not None and user_model is not None:
+        key = os.environ.get("ENVTUNE_USER_API_KEY") or "none"
+        user = UserModel(user_base_url, user_model, user_model, api_key=key)
+    evaluate_request(
+        Request(
+            choices=choices,
+            model=model,
+            out=out,
+            base_url=base_url,
+            reply_format=reply_format,
+            seed=42 if seed is None else seed,
+            repeats=repeats,
+            decoding={"temperature": temperature, "max_tokens": max_tokens},
+            concurrency=concurrency,
+            user=user,
+            server=dict(_pair(text, "--server") for text in server or []),
+        )
+    )
+
+
+def _listed(text: str | None) -> tuple[str, ...] | None:
+    return None if text is None else tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _pair(text: str, option: str) -> tuple[str, Any]:
+    """NAME=VALUE; true, false and whole numbers as such. Raises EnvtuneError on anything else."""
+    name, sign, value = text.partition("=")
+    if not sign or not name:
+        raise EnvtuneError(f"{option} takes NAME=VALUE, not {text!r}")
+    if value in ("true", "false"):
+        return name, value == "true"
+    return name, int(value) if value.lstrip("-").isdigit() else value
+
+
+def _suite_options(texts: list[str], suites: list[str]) -> dict[str, dict[str, Any]]:
+    """SUITE.NAME=VALUE as suite -> name -> value. Raises EnvtuneError for a suite that is not run."""
+    options: dict[str, dict[str, Any]] = {}
+    for text in texts:
+        name, value = _pair(text, "--option")
+        suite, dot, key = name.partition(".")
+        if not dot or suite not in suites:
+            raise EnvtuneError(f"--option takes SUITE.NAME=VALUE with one of {', '.join(suites)}, not {text!r}")
+        options.setdefault(suite, {})[key] = value
+    return options

@@ -1,0 +1,113 @@
+"""Rows of the tables: the repeats of one checkpoint as one row, and rows of one protocol as one block."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from envtune.tables.collect import Cell, Run
+
+Part = Literal["cells", "sound"]
+_EMPTY = Cell()
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A figure over runs. mean: None unless every run has it; sd: sample standard deviation, None below two runs."""
+
+    mean: float | None
+    sd: float | None
+
+    @staticmethod
+    def of(values: Sequence[float | None]) -> Spread:
+        """Over one value a run, in any unit."""
+        known = [value for value in values if value is not None]
+        if not values or len(known) < len(values):
+            return Spread(None, None)
+        return Spread(statistics.fmean(known), statistics.stdev(known) if len(known) > 1 else None)
+
+
+@dataclass(frozen=True)
+class Row:
+    """All runs of one checkpoint, with the same weights and under one protocol; at least one."""
+
+    runs: tuple[Run, ...]
+
+    @property
+    def checkpoint(self) -> str:
+        """start | stage1 | ..."""
+        return self.runs[0].checkpoint
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """As `Run.identity`, of the first run: another differs in its seed alone."""
+        return self.runs[0].identity
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """As `Run.about`, of the first run."""
+        return self.runs[0].about
+
+    @property
+    def seeds(self) -> str:
+        """Those of its runs, a space between."""
+        return " ".join(str(run.seed) for run in self.runs)
+
+    @property
+    def commits(self) -> list[str]:
+        """Of its runs, each once, "+" after one with changes that were not committed."""
+        said = [run.summary["provenance"] for run in self.runs]
+        return list(dict.fromkeys(f"{one['commit']}{'+' if one['dirty'] else ''}" for one in said if one["commit"]))
+
+    def cells(self, stratum: str, part: Part = "cells") -> list[Cell]:
+        """One a run; an empty one where it was not to be run."""
+        return [(run.cells if part == "cells" else run.sound).get(stratum, _EMPTY) for run in self.runs]
+
+    def count(self, stratum: str, what: str, part: Part = "cells") -> int:
+        """Sum over the runs of a count of `Cell`."""
+        return sum(int(getattr(cell, what)) for cell in self.cells(stratum, part))
+
+    def accuracy(self, stratum: str, part: Part = "cells") -> Spread:
+        """In percent."""
+        return Spread.of([cell.accuracy for cell in self.cells(stratum, part)])
+
+    def average(self, strata: Sequence[str], part: Part = "cells") -> Spread:
+        """Of each run the unweighted mean of the strata's accuracies, in percent; empty when one of them is."""
+        by_run = zip(*(self.cells(stratum, part) for stratum in strata), strict=True)
+        return Spread.of([_mean([cell.accuracy for cell in cells]) for cells in by_run])
+
+    def score(self, strata: Sequence[str]) -> Spread:
+        """Of each run the mean partial credit of all its items, in 0..1."""
+        by_run = zip(*(self.cells(stratum) for stratum in strata), strict=True)
+        return Spread.of([_mean_score([cell for cell in cells if cell.items]) for cells in by_run])
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    return Spread.of(values).mean
+
+
+def _mean_score(cells: Sequence[Cell]) -> float | None:
+    scores = [cell.score for cell in cells]
+    if not cells or None in scores:
+        return None
+    return sum(cell.credit or 0 for cell in cells) / sum(cell.items for cell in cells)
+
+
+def blocks(runs: Sequence[Run]) -> list[list[Row]]:
+    """The rows of each block, in the order in which they come first. Rows may stand together when all that was decided
+    before a model and a seed came into it is equal."""
+    found: dict[str, dict[tuple[str, ...], list[Run]]] = {}
+    for run in runs:
+        who = (run.checkpoint, str(run.identity["model"]), str(run.identity["checkpoint_sha256"]))
+        found.setdefault(_protocol(run), {}).setdefault(who, []).append(run)
+    return [[Row(tuple(of_row)) for of_row in rows.values()] for rows in found.values()]
+
+
+def _protocol(run: Run) -> str:
+    """What is equal in a block, as text."""
+    kept = {key: value for key, value in run.identity.items() if key not in ("model", "checkpoint_sha256")}
+    kept["decoding"] = {key: value for key, value in run.identity["decoding"].items() if key != "seed"}
+    return json.dumps([run.suite, kept], sort_keys=True)
