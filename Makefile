@@ -71,7 +71,7 @@ ENVTUNE := $(BIN)/envtune
 
 # `reproduce` is its prerequisites, from left to right, each once.
 ifeq ($(DRY_RUN),0)
-WHOLE_JOB := setup setup-eval data train evaluate tables
+WHOLE_JOB := setup data train evaluate tables
 BEFORE_TRAIN := data
 else
 WHOLE_JOB := setup train
@@ -106,7 +106,7 @@ data: setup ## fetch BFCL's pinned releases, prepare the starting model, write e
 train: $(BEFORE_TRAIN) ## train the curriculum's stages, each from the last one's result; what was killed goes on
 	@$(ENVTUNE) train $(RUN) $(TRAIN_OPTIONS)
 
-evaluate: data setup-eval ## evaluate the starting model and each stage's result on the profile's suites
+evaluate: data ## evaluate the starting model and each stage's result on the profile's suites
 	@$(ENVTUNE) evaluate $(RUN)
 
 tables: setup ## write Tables 1 and 2 from the records and the paper's figures
