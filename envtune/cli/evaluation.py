@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
@@ -101,8 +100,7 @@ def evaluate(
     ]
     user = None
     if user_base_url is not None and user_model is not None:
-        key = os.environ.get("ENVTUNE_USER_API_KEY") or "none"
-        user = UserModel(user_base_url, user_model, user_model, api_key=key)
+        user = UserModel.at(user_base_url, user_model)
     evaluate_request(
         Request(
             choices=choices,

@@ -59,7 +59,7 @@ def safe_call(call: ToolCall, tools: frozenset[str]) -> tuple[str, str]:
     if call.name not in tools:
         return REFUSED, f"{call.name[:60]!r} is no tool of the task"
     for name in call.arguments:
-        if not name.isascii() or not name.isidentifier() or keyword.iskeyword(name):
+        if not is_parameter_name(name):
             return REFUSED, f"{name[:60]!r} is no parameter name"
     if not all(map(_is_literal, call.arguments.values())):
         return REFUSED, f"an argument of {call.name} is no plain value"
@@ -67,6 +67,11 @@ def safe_call(call: ToolCall, tools: frozenset[str]) -> tuple[str, str]:
     if len(text) > MAX_CALL_CHARACTERS:
         return REFUSED, f"the call of {call.name} is longer than {MAX_CALL_CHARACTERS} characters"
     return text, ""
+
+
+def is_parameter_name(name: str) -> bool:
+    """Whether a call may have an argument of that name as Python text."""
+    return name.isascii() and name.isidentifier() and not keyword.iskeyword(name)
 
 
 def _was_refused(call: ToolCall, result: CallResult) -> bool:

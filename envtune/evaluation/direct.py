@@ -22,7 +22,7 @@ from envtune.evaluation.checkpoints import Checkpoint, checkpoint
 from envtune.evaluation.endpoint import check_url
 from envtune.evaluation.reply_formats import check_format
 from envtune.evaluation.server import ServerSettings, VllmServer, chat_template
-from envtune.evaluation.session import evaluate_model, open_suites, refuse_incomplete
+from envtune.evaluation.session import evaluate_model, load, open_suites, refuse_incomplete
 from envtune.evaluation.suite import Target, UserModel
 from envtune.evaluation.suites import Choice
 from envtune.files import sha256_json
@@ -34,7 +34,7 @@ class Request:
 
     choices: suites; model: the endpoint's name of it, or without base_url a folder or hub id to serve; out: folder for all
     records; reply_format: "kit" or "fc"; seed, repeats: of the first repeat, and how many; decoding: temperature,
-    max_tokens, ...; server: options of `vllm serve`; notes: what must be said wherever the numbers stand.
+    max_tokens, ...; server: options of `vllm serve`.
     """
 
     choices: Sequence[Choice]
@@ -48,7 +48,6 @@ class Request:
     concurrency: int = 16
     user: UserModel | None = None
     server: Mapping[str, Any] = field(default_factory=dict)
-    notes: Sequence[str] = ()
 
 
 def evaluate_request(request: Request) -> dict[str, list[dict[str, Any]]]:
@@ -75,7 +74,6 @@ def evaluate_request(request: Request) -> dict[str, list[dict[str, Any]]]:
         "model": one.name,
         "checkpoint": one.name,
         "chat_template_sha256": None if template is None else sha256_json(template),
-        "notes": list(request.notes),
     }
     seeds = list(range(request.seed, request.seed + request.repeats))
     with contextlib.ExitStack() as stack:
@@ -89,8 +87,7 @@ def evaluate_request(request: Request) -> dict[str, list[dict[str, Any]]]:
                     ServerSettings({"seed": request.seed, **request.server}), request.out / "logs" / "server.log"
                 )
             )
-            with console.status(f"vLLM loads {one.name}") if console.is_terminal else contextlib.nullcontext():
-                server.load(request.model)
+            load(server, one, console)
             url, name = server.base_url, server.model_name
         target = Target(
             base_url=url,

@@ -22,6 +22,7 @@ import openai
 from envtune.environment.prompt import encodable
 from envtune.errors import EnvtuneError
 
+AGENT, USER = "agent", "user"  # who is asked: the model under test, or the one that plays the user
 # For whoever reads the server's log, and for the scripted endpoint: which item, who is asked, its how manieth reply.
 ITEM_HEADER, ROLE_HEADER, STEP_HEADER = "X-Envtune-Item", "X-Envtune-Role", "X-Envtune-Step"
 _CONTEXT_WORDS = ("context length", "context_length", "maximum model length", "context window")
@@ -54,6 +55,24 @@ class Completion:
     tokens_out: int | None
     truncated: bool
     calls: tuple[NativeCall, ...] = ()
+
+
+@dataclass
+class Usage:
+    """What the replies of a conversation cost. tokens_in, tokens_out: sums over the requests, None when the endpoint does
+    not count; requests: replies; truncated: those that were cut off."""
+
+    tokens_in: int | None = 0
+    tokens_out: int | None = 0
+    requests: int = 0
+    truncated: int = 0
+
+    def count(self, completion: Completion) -> None:
+        """Add what a reply cost."""
+        self.tokens_in = _add(self.tokens_in, completion.tokens_in)
+        self.tokens_out = _add(self.tokens_out, completion.tokens_out)
+        self.requests += 1
+        self.truncated += completion.truncated
 
 
 def check_url(base_url: str) -> str:
@@ -107,7 +126,7 @@ class ChatEndpoint:
         item_id: str,
         *,
         step: int | None = None,
-        role: str = "agent",
+        role: str = AGENT,
         **parameters: Any,
     ) -> Completion:
         """The model's reply to a conversation. Raises EndpointFailure, ContextFull or EnvtuneError, as above.
@@ -154,6 +173,10 @@ class ChatEndpoint:
         except openai.APIError as error:  # no connection, time-out, an answer that is not what was promised
             raise _Faulty(f"{type(error).__name__}: {_line(error)}") from error
         return _read(response.http_response.content)
+
+
+def _add(total: int | None, tokens: int | None) -> int | None:
+    return None if total is None or tokens is None else total + tokens
 
 
 class _Faulty(Exception):

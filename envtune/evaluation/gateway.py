@@ -20,21 +20,28 @@ from typing import Any
 from aiohttp import web
 
 from envtune.errors import EnvtuneError
-from envtune.evaluation.endpoint import ChatEndpoint, Completion, ContextFull, EndpointFailure, NativeCall
+from envtune.evaluation.endpoint import (
+    AGENT,
+    USER,
+    ChatEndpoint,
+    Completion,
+    ContextFull,
+    EndpointFailure,
+    NativeCall,
+    Usage,
+)
 from envtune.evaluation.reply_formats import from_kit, text_of, to_kit, without_thinking
 
-AGENT, USER = "agent", "user"
 _OF_A_USER = ("temperature", "top_p", "max_tokens", "stop")
 _LARGEST = 256 << 20  # bytes of one request: long conversations with whole web pages in them
 
 
-@dataclass
-class Talk:
+@dataclass(kw_only=True)
+class Talk(Usage):
     """One item's conversations, while it is played and after.
 
-    base_url, user_base_url: where its requests go; tokens_in, tokens_out: of the model under test, None when the
-    endpoint does not count; requests: replies that it gave; truncated: those cut off; over_budget: a request was longer
-    than its context; failure: why the endpoint gave none; fatal: what the user has to mend.
+    base_url, user_base_url: where its requests go; the usage is that of the model under test; user_requests: replies of
+    the one that plays the user; over_budget: a request was longer than the context; failure: why the endpoint gave none; fatal: what the user has to mend.
     exchanges: all requests and replies in order. Of a request that continues the last one in the same role only the
     messages from number `from` on are kept.
     """
@@ -42,10 +49,6 @@ class Talk:
     item: str
     base_url: str
     user_base_url: str
-    tokens_in: int | None = 0
-    tokens_out: int | None = 0
-    requests: int = 0
-    truncated: int = 0
     over_budget: bool = False
     failure: str | None = None
     fatal: EnvtuneError | None = None
@@ -118,7 +121,11 @@ class Gateway:
         """A number and addresses of its own for one playing of an item. `close` it."""
         self._count += 1
         number = self._count
-        talk = Talk(item, f"{self._url}/item/{number}/v1", f"{self._url}/user/{number}/v1")
+        talk = Talk(
+            item=item,
+            base_url=f"{self._url}/item/{number}/v1",
+            user_base_url=f"{self._url}/user/{number}/v1",
+        )
         self._talks[number] = talk
         return number, talk
 
@@ -173,10 +180,7 @@ class Gateway:
         step = talk.requests if role == AGENT else talk.user_requests
         completion = await asked.complete(sent, talk.item, step=step, role=role, **parameters)
         if role == AGENT:
-            talk.requests += 1
-            talk.truncated += completion.truncated
-            talk.tokens_in = _add(talk.tokens_in, completion.tokens_in)
-            talk.tokens_out = _add(talk.tokens_out, completion.tokens_out)
+            talk.count(completion)
         else:
             talk.user_requests += 1
         content, calls = self._read(completion, f"{role}-{step}", bool(tools))
@@ -228,7 +232,3 @@ def _refusal(status: int, code: str, message: str) -> web.Response:
 
 def _context_full() -> web.Response:
     return _refusal(400, "context_length_exceeded", "the conversation is longer than the model's context length")
-
-
-def _add(total: int | None, tokens: int | None) -> int | None:
-    return None if total is None or tokens is None else total + tokens

@@ -173,9 +173,9 @@ class RunFolder:
 
     def forget(self, prerequisites: Iterable[str]) -> None:
         """Drop the records of these prerequisites: they are to be played again."""
-        for item in prerequisites:
-            self.prepared.pop(item, None)
-        self.tidy([])
+        forgotten = [self.prepared.pop(item, None) for item in prerequisites]
+        if any(forgotten):
+            self.tidy([])
 
     def tidy(self, order: list[str]) -> None:
         """Rewrite the files with the items in `order` first, each once."""

@@ -11,7 +11,6 @@ anew. The other two forms write to runs/<profile>/evaluation/other-<name>/ and t
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import shutil
@@ -28,7 +27,7 @@ from envtune.evaluation.records import RunFolder, differences
 from envtune.evaluation.reply_formats import check_format
 from envtune.evaluation.runner import identity
 from envtune.evaluation.server import ServerSettings, VllmServer, chat_template
-from envtune.evaluation.session import evaluate_model, open_suites, refuse_incomplete, run_folder, with_seed
+from envtune.evaluation.session import evaluate_model, load, open_suites, refuse_incomplete, run_folder, with_seed
 from envtune.evaluation.suite import Suite, Target, UserModel
 from envtune.evaluation.suites import BFCL_V3, Choice, read_choices
 from envtune.files import sha256_json, write_json
@@ -82,7 +81,7 @@ def evaluate(profile: Profile, base_url: str | None = None, model: str | None = 
     ended: dict[str, list[dict[str, Any]]] = {}
     seeds = repeat_seeds(profile)
     with (
-        open_suites(suite_choices(profile), root / "logs", _user(profile, "") is not None, console) as opened,
+        open_suites(suite_choices(profile), root / "logs", _user(profile, "", "") is not None, console) as opened,
         VllmServer(server_settings(profile), root / "server.log") as server,
     ):
         write_json(root / "left_out.json", dict(opened.skipped))
@@ -95,8 +94,7 @@ def evaluate(profile: Profile, base_url: str | None = None, model: str | None = 
                 _is_complete(run_folder(folders[one.name], name, seed)) for name in opened.suites for seed in seeds
             )
             if pending:
-                with console.status(f"vLLM loads {one.name}") if console.is_terminal else contextlib.nullcontext():
-                    how = server.load(one.model)
+                how = load(server, one, console)
                 console.print(f"vLLM serves {one.name} ({how})")
                 target = _target(profile, one, server.base_url, server.model_name)
             summaries = evaluate_model(opened.suites, target, folders[one.name], seeds, _about(profile, one), console)
@@ -146,24 +144,17 @@ def server_settings(profile: Profile) -> ServerSettings:
     return ServerSettings(options, profile.environment, float(profile.evaluation.get("start_s", 900)))
 
 
-def user_of_environment(decoding: Mapping[str, Any] | None = None) -> UserModel | None:
-    """The model that plays users, as ENVTUNE_USER_BASE_URL, ENVTUNE_USER_MODEL and ENVTUNE_USER_API_KEY name it."""
-    base_url, model = os.environ.get("ENVTUNE_USER_BASE_URL"), os.environ.get("ENVTUNE_USER_MODEL")
-    if not base_url or not model:
-        return None
-    return UserModel(base_url, model, model, dict(decoding or {}), os.environ.get("ENVTUNE_USER_API_KEY") or "none")
-
-
-def _user(profile: Profile, server_url: str) -> UserModel | None:
-    """The profile's `evaluation.user`: "self" (the model under test plays the user too: a trial of the path, no
-    measurement), {base_url, model, decoding}, or nothing, and then what the environment names."""
+def _user(profile: Profile, base_url: str, model: str) -> UserModel | None:
+    """The profile's `evaluation.user`: "self" (the model under test, `model` at `base_url`, plays the user too: a trial of
+    the path, no measurement), {base_url, model, decoding}, or nothing, and then what ENVTUNE_USER_BASE_URL and
+    ENVTUNE_USER_MODEL name."""
     said = profile.evaluation.get("user")
     if said == "self":
-        return UserModel(server_url, VllmServer.model_name, "the model under test", _limits(profile))
+        return UserModel(base_url, model, "the model under test", _limits(profile))
     if isinstance(said, Mapping):
-        key = os.environ.get("ENVTUNE_USER_API_KEY") or "none"
-        return UserModel(said["base_url"], said["model"], said["model"], dict(said.get("decoding") or {}), key)
-    return user_of_environment()
+        return UserModel.at(said["base_url"], said["model"], said.get("decoding"))
+    url, name = os.environ.get("ENVTUNE_USER_BASE_URL"), os.environ.get("ENVTUNE_USER_MODEL")
+    return UserModel.at(url, name) if url and name else None
 
 
 def _limits(profile: Profile) -> dict[str, Any]:
@@ -172,9 +163,6 @@ def _limits(profile: Profile) -> dict[str, Any]:
 
 def _target(profile: Profile, one: Checkpoint, base_url: str, model: str) -> Target:
     decoding = {name: profile.evaluation[name] for name in _DECODING if name in profile.evaluation}
-    user = _user(profile, base_url)
-    if user is not None and user.label == "the model under test":
-        user = UserModel(base_url, model, user.label, user.decoding)
     return Target(
         base_url=base_url,
         model=model,
@@ -182,7 +170,7 @@ def _target(profile: Profile, one: Checkpoint, base_url: str, model: str) -> Tar
         reply_format=check_format(str(profile.evaluation.get("format", "kit"))),
         decoding={"temperature": 0.0, "seed": profile.seed, **decoding},
         checkpoint_sha256=one.sha256,
-        user=user,
+        user=_user(profile, base_url, model),
         concurrency=int(profile.evaluation.get("concurrency", 16)),
         request_timeout_s=float(profile.evaluation.get("request_timeout_s", 600)),
     )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,14 @@ from typing import Any
 from rich.console import Console
 
 from envtune.errors import EnvtuneError
+from envtune.evaluation.checkpoints import Checkpoint
 from envtune.evaluation.runner import run_suite
+from envtune.evaluation.server import VllmServer
 from envtune.evaluation.suite import Suite, Target
 from envtune.evaluation.suites import Choice, open_suite
 from envtune.evaluation.upstream.client import UnavailableSuite
 from envtune.files import write_json
+from envtune.spread import Spread
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +55,12 @@ def open_suites(choices: Sequence[Choice], logs: Path, user: bool, console: Cons
                 continue
             opened[choice.suite] = suite
         yield OpenSuites(opened, skipped)
+
+
+def load(server: VllmServer, one: Checkpoint, console: Console) -> str:
+    """Serve a checkpoint, with a spinner on a terminal; gives what `VllmServer.load` does."""
+    with console.status(f"vLLM loads {one.name}") if console.is_terminal else contextlib.nullcontext():
+        return server.load(one.model)
 
 
 def run_folder(out: Path, suite: str, seed: int) -> Path:
@@ -101,13 +109,9 @@ def over_runs(suite: str, seeds: Sequence[int], summaries: Sequence[Mapping[str,
 
 
 def _spread(values: Sequence[float | None]) -> dict[str, Any]:
-    known = [value for value in values if value is not None]
-    whole = bool(values) and len(known) == len(values)
-    return {
-        "runs": list(values),
-        "mean": round(statistics.fmean(known), 4) if whole else None,
-        "sd": round(statistics.stdev(known), 4) if whole and len(known) > 1 else None,
-    }
+    figure = Spread.of(values)
+    rounded = {name: None if one is None else round(one, 4) for name, one in (("mean", figure.mean), ("sd", figure.sd))}
+    return {"runs": list(values), **rounded}
 
 
 def say(suite: str, about: Mapping[str, Any], summary: Mapping[str, Any], folder: Path, console: Console) -> None:

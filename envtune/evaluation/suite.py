@@ -6,6 +6,7 @@ records, counts. A suite that is new to the kit is one class with these five nam
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -27,6 +28,11 @@ class UserModel:
     label: str
     decoding: Mapping[str, Any] = field(default_factory=dict)
     api_key: str = "none"
+
+    @staticmethod
+    def at(base_url: str, model: str, decoding: Mapping[str, Any] | None = None) -> UserModel:
+        """The model of that name at an endpoint, with the key in ENVTUNE_USER_API_KEY."""
+        return UserModel(base_url, model, model, dict(decoding or {}), os.environ.get("ENVTUNE_USER_API_KEY") or "none")
 
 
 @dataclass(frozen=True)
@@ -58,11 +64,18 @@ class Target:
 
     def endpoint(self) -> ChatEndpoint:
         """A client of the model under test."""
+        return self._client(self.base_url, self.model, self.decoding, self.api_key)
+
+    def user_endpoint(self) -> ChatEndpoint | None:
+        """A client of the model that plays the user, whose decoding each request brings along; None without one."""
+        return None if self.user is None else self._client(self.user.base_url, self.user.model, {}, self.user.api_key)
+
+    def _client(self, base_url: str, model: str, decoding: Mapping[str, Any], api_key: str) -> ChatEndpoint:
         return ChatEndpoint(
-            self.base_url,
-            self.model,
-            self.decoding,
-            api_key=self.api_key,
+            base_url,
+            model,
+            decoding,
+            api_key=api_key,
             timeout_s=self.request_timeout_s,
             tries=self.tries,
             pause_s=self.pause_s,

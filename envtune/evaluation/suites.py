@@ -19,13 +19,12 @@ from typing import Any
 
 from envtune.bfcl import CATEGORIES
 from envtune.errors import EnvtuneError
+from envtune.evaluation.bfcl_v3.protocol import SUITE as BFCL_V3
 from envtune.evaluation.bfcl_v3.suite import BfclV3
 from envtune.evaluation.suite import Suite
 from envtune.evaluation.upstream.client import UnavailableSuite, start_worker
 from envtune.evaluation.upstream.suite import Benchmark, UpstreamSuite
 from envtune.tasks import SPLITS, Task, load_tasks
-
-BFCL_V3 = "bfcl-v3"
 
 _AGENTIC = (
     "bfcl-eval's own loop (20 steps a turn, as it counts) and checker, whose substring search reads the last message only, "
@@ -206,11 +205,3 @@ def _selected(items: Any, choice: Choice) -> list[str]:
     if not chosen:
         raise EnvtuneError(f"{choice.suite}: nothing is left of it with these items, strata and limit")
     return chosen
-
-
-def suite_scripts(choice: Choice, log: Path) -> dict[str, Any]:
-    """What the scripted endpoint says of the items of a suite from another package: see `serve.Benchmark.scripts`."""
-    benchmark = _UPSTREAM[choice.suite]
-    options = {**choice.options, "suite": choice.suite, "strata": list(choice.strata or benchmark.strata), "user": True}
-    with start_worker(benchmark.module, options, log) as worker:
-        return worker.scripts()

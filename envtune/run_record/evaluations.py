@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from envtune.bfcl import CATEGORIES
+from envtune.evaluation.bfcl_v3.protocol import SUITE as BFCL_V3
 from envtune.evaluation.migrate import upgrade_summary
 from envtune.run_record.reading import read_object, total
 
-BFCL_V3 = "bfcl-v3"
 # What a stratum's counts add up to.
 _COUNTS = ("items", "passed", "failed", "not_run", "over_budget")
 

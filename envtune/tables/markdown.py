@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from envtune.tables.rows import Part, Row, Spread
+from envtune.spread import Spread
+from envtune.tables.rows import Part, Row
 
 LAST = ("Steps", "Seeds", "Runs", "Commit")
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import TypeVar
 
 from envtune.bfcl import CATEGORIES
 from envtune.errors import EnvtuneError
 
+_Row = TypeVar("_Row")
 TABLE1_PROTOCOL = (
     "as published: BFCL V3 multi-turn, 100 held-out tasks a category (the split is not published), averages over runs; "
     "prompt, decoding and bfcl-eval release are not stated"
@@ -52,22 +54,17 @@ class PaperRow:
 
 def paper_table1(folder: Path) -> list[PaperRow]:
     """The rows of `folder`/table1.csv, in its order. Raises EnvtuneError when it cannot be read."""
-    path = folder / "table1.csv"
-    try:
-        with open(path, encoding="utf-8", newline="") as stream:
-            return [
-                PaperRow(
-                    model=row["model"],
-                    variant=row["variant"],
-                    average=float(row["average"]),
-                    accuracy={category: float(row[category]) for category in CATEGORIES},
-                    runs=int(row["runs_inferred"]),
-                    source=row["source"],
-                )
-                for row in csv.DictReader(stream)
-            ]
-    except (OSError, KeyError, ValueError) as error:
-        raise EnvtuneError(f"{path} cannot be read ({error!r}); restore it from the repository") from error
+    return _read(
+        folder / "table1.csv",
+        lambda row: PaperRow(
+            model=row["model"],
+            variant=row["variant"],
+            average=float(row["average"]),
+            accuracy={category: float(row[category]) for category in CATEGORIES},
+            runs=int(row["runs_inferred"]),
+            source=row["source"],
+        ),
+    )
 
 
 @dataclass(frozen=True)
@@ -87,15 +84,18 @@ class PaperRow2:
 
 def paper_table2(folder: Path) -> list[PaperRow2]:
     """The rows of `folder`/table2.csv, in its order. Raises EnvtuneError when it cannot be read."""
-    path = folder / "table2.csv"
+    return _read(
+        folder / "table2.csv",
+        lambda row: PaperRow2(
+            row["model"], row["variant"], {c: float(row[c]) for c in TABLE2_COLUMNS}, source=row["source"]
+        ),
+    )
+
+
+def _read(path: Path, row_of: Callable[[Mapping[str, str]], _Row]) -> list[_Row]:
     try:
         with open(path, encoding="utf-8", newline="") as stream:
-            return [
-                PaperRow2(
-                    row["model"], row["variant"], {c: float(row[c]) for c in TABLE2_COLUMNS}, source=row["source"]
-                )
-                for row in csv.DictReader(stream)
-            ]
+            return [row_of(row) for row in csv.DictReader(stream)]
     except (OSError, KeyError, ValueError) as error:
         raise EnvtuneError(f"{path} cannot be read ({error!r}); restore it from the repository") from error
 

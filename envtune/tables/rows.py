@@ -3,31 +3,15 @@
 from __future__ import annotations
 
 import json
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from envtune.spread import Spread
 from envtune.tables.collect import Cell, Run
 
 Part = Literal["cells", "sound"]
 _EMPTY = Cell()
-
-
-@dataclass(frozen=True)
-class Spread:
-    """A figure over runs. mean: None unless every run has it; sd: sample standard deviation, None below two runs."""
-
-    mean: float | None
-    sd: float | None
-
-    @staticmethod
-    def of(values: Sequence[float | None]) -> Spread:
-        """Over one value a run, in any unit."""
-        known = [value for value in values if value is not None]
-        if not values or len(known) < len(values):
-            return Spread(None, None)
-        return Spread(statistics.fmean(known), statistics.stdev(known) if len(known) > 1 else None)
 
 
 @dataclass(frozen=True)

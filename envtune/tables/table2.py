@@ -14,6 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from envtune.spread import Spread
 from envtune.tables.collect import read_left_out, read_runs
 from envtune.tables.figures import beside
 from envtune.tables.markdown import LAST, arm, counted, decoding, grid, last_cells, notes, number, spread, text, unusual
@@ -26,7 +27,7 @@ from envtune.tables.paper import (
     acebench_headers,
     paper_table2,
 )
-from envtune.tables.rows import Row, Spread, blocks
+from envtune.tables.rows import Row, blocks
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
+from helpers.eval_environment import EVAL_PYTHON, job, needs_eval
 from helpers.replay_endpoint import ReplayEndpoint
 
 from envtune.errors import EnvtuneError
@@ -22,11 +23,8 @@ from envtune.evaluation.upstream import acebench_data
 from envtune.evaluation.upstream.acebench_data import SHA256, STRATA, acebench_files, acebench_records
 from envtune.evaluation.upstream.client import UnavailableSuite, Worker, start_worker
 from envtune.files import sha256_file
-from envtune.profile import ROOT
 
-PYTHON = ROOT / ".venv-eval" / "bin" / "python"
 DATA = os.environ.get("ENVTUNE_ACEBENCH")
-in_its_environment = pytest.mark.skipif(not PYTHON.exists(), reason="needs .venv-eval (make setup-eval)")
 with_data = pytest.mark.skipif(not DATA, reason="ENVTUNE_ACEBENCH names no folder with ACEBench's agent data")
 
 # Of the milestones, made decodable; the others reach upstream's end state.
@@ -106,24 +104,10 @@ def play_made_up(play: Sequence[str], endpoints: Sequence[ReplayEndpoint]) -> di
     """What the benchmark says of MADE_UP: its items, scripts, and the result of each of the items played."""
     given = json.dumps({"records": MADE_UP, "play": play, "roots": [endpoint.root for endpoint in endpoints]})
     done = subprocess.run(
-        [PYTHON, "-c", IN_PROCESS], input=given, capture_output=True, text=True, check=False, timeout=120
+        [EVAL_PYTHON, "-c", IN_PROCESS], input=given, capture_output=True, text=True, check=False, timeout=120
     )
     assert done.returncode == 0, done.stderr
     return dict(json.loads(done.stdout))
-
-
-def job(number: int, item: str, root: str, folder: Path) -> dict[str, Any]:
-    """A job whose agent and user are at two addresses of an endpoint."""
-    addresses = {"base_url": f"{root}/agent/{number}/v1", "user_base_url": f"{root}/user/{number}/v1"}
-    return {
-        "number": number,
-        "item": item,
-        "model": "m",
-        "user_model": "u",
-        "seed": 1,
-        "folder": str(folder),
-        **addresses,
-    }
 
 
 @pytest.fixture
@@ -194,7 +178,7 @@ def test_fetched_once_and_only_the_pinned_bytes(folder: Path, monkeypatch: pytes
         acebench_files(None, "en")
 
 
-@in_its_environment
+@needs_eval
 def test_made_up_tasks() -> None:
     step, turn = "agent_multi_step_0", "agent_multi_turn_0"
     broken = "[add_reminder(title={(1, 2): 3}, description={('a', 1): 2}, time='t')]"
@@ -223,7 +207,7 @@ def test_made_up_tasks() -> None:
     assert scripts[turn]["user"] == [{"text": MADE_UP[1]["question"]}, {"text": "finish conversation"}]
 
 
-@in_its_environment
+@needs_eval
 def test_an_endpoint_that_gives_out_is_no_verdict() -> None:
     """The frozen endpoint answers 500 to every request: evalscope would have scored a zero."""
     with ReplayEndpoint(lambda path, body: {}) as endpoint:
@@ -232,7 +216,7 @@ def test_an_endpoint_that_gives_out_is_no_verdict() -> None:
         assert len(endpoint.unknown) == 1, "it is not asked twice"
 
 
-@in_its_environment
+@needs_eval
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
@@ -265,7 +249,7 @@ def own_verdicts(folder: Path, root: str) -> dict[str, tuple[bool, float]]:
     (folder / "en.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     out = folder / "out"
     done = subprocess.run(
-        [PYTHON, "-c", OWN_RUN, folder, root, out], capture_output=True, text=True, check=False, timeout=300
+        [EVAL_PYTHON, "-c", OWN_RUN, folder, root, out], capture_output=True, text=True, check=False, timeout=300
     )
     assert done.returncode == 0, done.stderr[-2000:]
     verdicts = {}
@@ -277,7 +261,7 @@ def own_verdicts(folder: Path, root: str) -> dict[str, tuple[bool, float]]:
     return verdicts
 
 
-@in_its_environment
+@needs_eval
 @with_data
 @pytest.mark.slow
 def test_verdicts_are_evalscopes(tmp_path: Path) -> None:
@@ -311,7 +295,7 @@ def test_verdicts_are_evalscopes(tmp_path: Path) -> None:
     assert {passed for passed, _ in ours.values()} == {True, False}
 
 
-@in_its_environment
+@needs_eval
 @with_data
 def test_the_milestones_reach_what_they_reach(tmp_path: Path) -> None:
     """Played all at once, so that a state kept between items would show."""

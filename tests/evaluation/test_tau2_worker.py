@@ -11,14 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.eval_environment import EVAL_PYTHON, job, needs_eval
 from helpers.replay_endpoint import ReplayEndpoint
 
 from envtune.evaluation.upstream.client import NoVerdict, UnavailableSuite, Worker, start_worker
 from envtune.evaluation.upstream.tau2 import rewritten
-from envtune.profile import ROOT
-
-PYTHON = ROOT / ".venv-eval" / "bin" / "python"
-in_its_environment = pytest.mark.skipif(not PYTHON.exists(), reason="needs .venv-eval (make setup-eval)")
 
 # tau2's own runner, on the domains as tau2 registers them, against an endpoint that answers a task by its place.
 OWN_RUN = """
@@ -68,20 +65,6 @@ def scripted(script: Mapping[str, Sequence[Mapping[str, Any]]]) -> ReplayEndpoin
     return ReplayEndpoint(decide)
 
 
-def job(number: int, item: str, root: str, folder: Path) -> dict[str, Any]:
-    """A job whose agent and user are at two addresses of an endpoint."""
-    addresses = {"base_url": f"{root}/agent/v1", "user_base_url": f"{root}/user/v1"}
-    return {
-        "number": number,
-        "item": item,
-        "model": "m",
-        "user_model": "u",
-        "seed": 1,
-        "folder": str(folder),
-        **addresses,
-    }
-
-
 async def play(worker: Worker, items: Sequence[str], roots: Sequence[str], folder: Path) -> list[Any]:
     """All at once: a result, or the exception of an item without a verdict."""
     jobs = [job(number, item, roots[number], folder) for number, item in enumerate(items)]
@@ -97,7 +80,16 @@ def play_scripts(worker: Worker, episodes: Sequence[tuple[str, Mapping[str, Any]
 
 @pytest.mark.parametrize(
     ("text", "anew"),
-    [("2 * ((350 - 122) + (499 - 127))", 1200), (" 1 - -1", 2), ("-2**2", -4), ("7 // 2", 3), ("5.*2", 10.0)],
+    [
+        ("2 * ((350 - 122) + (499 - 127))", 1200),
+        (" 1 - -1", 2),
+        ("-2**2", -4),
+        ("7 // 2", 3),
+        ("1.05 ** 3", 1.05**3),
+        ("0.1+0.2", 0.1 + 0.2),
+        ("2/(3*4)", 2 / 12),
+        ("5.*2", 10.0),
+    ],
 )
 def test_a_sum_is_written_anew_with_the_same_value(text: str, anew: float) -> None:
     assert eval(rewritten(text)) == anew  # noqa: S307 - what we wrote, of texts of this test
@@ -109,7 +101,7 @@ def test_a_sum_that_is_none_or_takes_for_ever_is_refused(text: str) -> None:
         rewritten(text)
 
 
-@in_its_environment
+@needs_eval
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
@@ -123,7 +115,7 @@ def test_what_cannot_be_run_is_said(options: dict[str, Any], sentence: str, tmp_
         pass
 
 
-@in_its_environment
+@needs_eval
 def test_tasks_and_endings(tmp_path: Path) -> None:
     """The items, one task of each domain by its script, and every way in which a task can end badly."""
     with start_worker("tau2", {"user": True, "max_steps": 40}, tmp_path / "log") as worker:
@@ -167,7 +159,7 @@ def test_tasks_and_endings(tmp_path: Path) -> None:
     assert not any(result["passed"] for result in results[3:] if result is not sums)
 
 
-@in_its_environment
+@needs_eval
 def test_an_endpoint_that_gives_out_is_no_verdict(tmp_path: Path) -> None:
     """The frozen endpoint answers 500 to every request."""
     with (
@@ -180,7 +172,7 @@ def test_an_endpoint_that_gives_out_is_no_verdict(tmp_path: Path) -> None:
         assert len(endpoint.unknown) == 1, "it is not asked twice"
 
 
-@in_its_environment
+@needs_eval
 @pytest.mark.slow
 def test_verdicts_are_tau2s(tmp_path: Path) -> None:
     """Six tasks a domain, by their scripts; in two of three the agent leaves out or repeats a step."""
@@ -217,7 +209,13 @@ def own_rewards(items: Sequence[str], root: str) -> dict[str, float]:
     given = json.dumps({"items": list(items), "root": root})
     environment = {"PATH": "/usr/bin:/bin", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
     done = subprocess.run(
-        [PYTHON, "-c", OWN_RUN], input=given, capture_output=True, text=True, check=False, timeout=300, env=environment
+        [EVAL_PYTHON, "-c", OWN_RUN],
+        input=given,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+        env=environment,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     return dict(json.loads(done.stdout.partition("VERDICTS")[2]))

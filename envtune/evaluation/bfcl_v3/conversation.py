@@ -13,33 +13,20 @@ from typing import Any
 from envtune.environment import Episode, StopReason, Trajectory
 from envtune.evaluation.bfcl_v3 import function_calling as fc
 from envtune.evaluation.bfcl_v3.protocol import Protocol
-from envtune.evaluation.endpoint import ChatEndpoint, Completion, ContextFull
+from envtune.evaluation.endpoint import ChatEndpoint, ContextFull, Usage
 from envtune.tasks import Task
 
 
-@dataclass
-class Conversation:
+@dataclass(kw_only=True)
+class Conversation(Usage):
     """What was said, and what it cost.
 
-    messages: all of them, in order, the replies with the role "assistant"; tokens_in, tokens_out: sums over the
-    requests, None when the endpoint does not count; requests: replies; truncated: those that were cut off; seconds: wall
-    time.
+    messages: all of them, in order, the replies with the role "assistant"; seconds: wall time.
     """
 
     trajectory: Trajectory
     messages: list[dict[str, Any]] = field(default_factory=list)
-    tokens_in: int | None = 0
-    tokens_out: int | None = 0
-    requests: int = 0
-    truncated: int = 0
     seconds: float = 0.0
-
-    def count(self, completion: Completion) -> None:
-        """Add what a reply cost."""
-        self.tokens_in = _add(self.tokens_in, completion.tokens_in)
-        self.tokens_out = _add(self.tokens_out, completion.tokens_out)
-        self.requests += 1
-        self.truncated += completion.truncated
 
     def as_dict(self) -> dict[str, Any]:
         """The line of trajectories.jsonl: enough to judge the item again without a model."""
@@ -54,7 +41,7 @@ async def play(endpoint: ChatEndpoint, task: Task, protocol: Protocol) -> Conver
     """Play `task`. Raises EndpointFailure when the endpoint gives out on the way: the item was then not run."""
     began = time.monotonic()
     episode = Episode(task, protocol.feedback, protocol.max_steps_per_turn, protocol.rules)
-    conversation = Conversation(episode.trajectory)
+    conversation = Conversation(trajectory=episode.trajectory)
     try:
         await (_native if protocol.format == "fc" else _kit)(endpoint, episode, conversation)
     except ContextFull:
@@ -78,9 +65,9 @@ async def _native(endpoint: ChatEndpoint, episode: Episode, conversation: Conver
     messages, task = conversation.messages, episode.task
     episode.start()
     messages += fc.request(task, 0)
+    tools = fc.native_tools(task, 0)
     while not episode.done:
         turn = episode.turn
-        tools = fc.native_tools(task, turn)
         reply = await endpoint.complete(messages, task.id, step=conversation.requests, tools=tools)
         conversation.count(reply)
         text, parsed = fc.read(reply)
@@ -89,7 +76,4 @@ async def _native(endpoint: ChatEndpoint, episode: Episode, conversation: Conver
         messages += fc.results(reply, step) if step.results else []
         if episode.turn > turn and not episode.done:
             messages += fc.request(task, episode.turn)
-
-
-def _add(total: int | None, tokens: int | None) -> int | None:
-    return None if total is None or tokens is None else total + tokens
+            tools = fc.native_tools(task, episode.turn)

@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from envtune.errors import EnvtuneError
+from envtune.evaluation.bfcl_v3.protocol import SUITE as _TASKS
 from envtune.evaluation.scripted.endpoint import ScriptedEndpoint
 from envtune.evaluation.scripted.policies import POLICIES
 from envtune.tasks import load_tasks
-
-_TASKS = "bfcl-v3"
 
 
 def endpoint(arguments: list[str]) -> ScriptedEndpoint:

@@ -28,12 +28,11 @@ from typing import Any
 
 from aiohttp import web
 
-from envtune.evaluation.endpoint import ITEM_HEADER, ROLE_HEADER, STEP_HEADER
+from envtune.evaluation.endpoint import AGENT, ITEM_HEADER, ROLE_HEADER, STEP_HEADER, USER
 from envtune.evaluation.scripted.policies import POLICIES, Request, Script, step_script, task_script
 from envtune.evaluation.scripted.speech import Spoken, Step, Way, prompt_tokens, spoken
 from envtune.tasks import Task
 
-AGENT, USER = "agent", "user"
 CONTEXT_CODE = "context_length_exceeded"
 _BACKLOG = 1024
 _LEAVE_S = 0.25  # for requests under way when the server ends

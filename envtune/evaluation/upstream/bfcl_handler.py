@@ -10,7 +10,6 @@ import builtins
 import contextlib
 import importlib
 import json
-import keyword
 import os
 import re
 import threading
@@ -26,7 +25,7 @@ from bfcl_eval.constants.model_config import MODEL_CONFIG_MAPPING, ModelConfig
 from bfcl_eval.eval_checker.multi_turn_eval import multi_turn_utils as executor
 from bfcl_eval.model_handler.api_inference.openai_completion import OpenAICompletionsHandler
 
-from envtune.evaluation.calls import REFUSED
+from envtune.evaluation.calls import REFUSED, is_parameter_name
 from envtune.evaluation.upstream.serve import Job
 from envtune.files import atomic_write
 
@@ -94,24 +93,20 @@ class Handler(OpenAICompletionsHandler):
         arguments = json.loads(given) if isinstance(given, str) else given
         if name not in self._tools:
             return self._unknown(name)
-        if not all(map(_is_parameter, arguments)) or not _is_finite(arguments):
+        if not all(map(is_parameter_name, arguments)) or not _is_finite(arguments):
             return REFUSED
         return f"{name}({','.join(f'{key}={value!r}' for key, value in arguments.items())})"
 
     def _unknown(self, name: str) -> str:
         """A call that fails as upstream's does, "name '...' is not defined", where nothing within reach is called so."""
         first = name.split(".")[0]
-        return f"{first}()" if _is_parameter(first) and first not in self._taken else REFUSED
+        return f"{first}()" if is_parameter_name(first) and first not in self._taken else REFUSED
 
 
 def _names_within_reach(owner: type | None) -> frozenset[str]:
     """What a name could mean where upstream evaluates a call."""
     local = executor.execute_multi_turn_func_call.__code__.co_varnames
     return frozenset({*dir(builtins), *list(vars(executor)), *local, *(dir(owner) if owner else ())})
-
-
-def _is_parameter(name: str) -> bool:
-    return name.isascii() and name.isidentifier() and not keyword.iskeyword(name)
 
 
 def _is_finite(arguments: Mapping[str, Any]) -> bool:

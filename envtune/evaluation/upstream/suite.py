@@ -12,7 +12,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from envtune.evaluation.endpoint import ChatEndpoint
 from envtune.evaluation.gateway import Gateway, Talk
 from envtune.evaluation.records import Record
 from envtune.evaluation.runner import by_stratum
@@ -99,19 +98,8 @@ class UpstreamSuite:
         files.mkdir(parents=True, exist_ok=True)
         async with contextlib.AsyncExitStack() as stack:
             agent = await stack.enter_async_context(target.endpoint())
-            user = None
-            if target.user is not None:
-                user = await stack.enter_async_context(
-                    ChatEndpoint(
-                        target.user.base_url,
-                        target.user.model,
-                        {},
-                        api_key=target.user.api_key,
-                        timeout_s=target.request_timeout_s,
-                        tries=target.tries,
-                        pause_s=target.pause_s,
-                    )
-                )
+            if (user := target.user_endpoint()) is not None:
+                await stack.enter_async_context(user)
             decoding = {"seed": target.seed, **(target.user.decoding if target.user else {})}
             gateway = await stack.enter_async_context(Gateway(agent, target.reply_format, user, decoding))
 
