@@ -165,10 +165,10 @@ COMPILE = .venv/bin/uv pip compile -q pyproject.toml --extra test --generate-has
 	--python-platform x86_64-manylinux_2_31 --custom-compile-command 'make lock' $(UPGRADE)
 lock: $(CPU_READY) ## write all lock files anew from pyproject.toml
 	@printf '%s\n' torch torchvision torchaudio torchcodec triton | \
-		$(COMPILE) --extra cpu --extra browser --extra checks --excludes - --output-file requirements-cpu.txt >/dev/null
+		$(COMPILE) --extra cpu --extra results --extra browser --extra checks --excludes - --output-file requirements-cpu.txt >/dev/null
 	@printf '%s\n' torch torchvision torchaudio torchcodec triton | \
 		$(COMPILE) --extra eval --excludes - --output-file requirements-eval.txt >/dev/null
-	@$(COMPILE) --extra gpu --output-file requirements-gpu.txt >/dev/null
+	@$(COMPILE) --extra gpu --extra results --output-file requirements-gpu.txt >/dev/null
 	@$(COMPILE) --extra verifiers --output-file requirements-verifiers.txt >/dev/null
 	@echo gradio | $(COMPILE) --extra openenv --excludes - --output-file requirements-openenv.txt >/dev/null
 

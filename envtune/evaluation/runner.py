@@ -146,6 +146,7 @@ class _Pass:
     ) -> None:
         self._play, self._folder, self._items, self._tick, self._last = play, folder, items, tick, last
         self._slots = asyncio.Semaphore(concurrency)
+        self._writing = asyncio.Lock()
         self._ended = {item.id: asyncio.Event() for item in items}
 
     async def run(self) -> None:
@@ -164,8 +165,7 @@ class _Pass:
             async with self._slots:
                 played = await self._try(item)
             if played is not None:
-                self._folder.add(played.record, played.conversation, item.scored)
-                self._tick()
+                await self._write(played.record, played.conversation, item)
         finally:
             self._ended[item.id].set()
 
@@ -181,9 +181,14 @@ class _Pass:
                     item.id, item.stratum, item.cluster, "not_run", item.sha256,
                     error_type=f"not_run:{reason.who}", error_message=str(reason)[:300],
                 )  # fmt: skip
-                self._folder.add(record, None, item.scored)
-                self._tick()
+                await self._write(record, None, item)
             return None
+
+    async def _write(self, record: Record, conversation: Mapping[str, Any] | None, item: Item) -> None:
+        """Onto the disk, which takes milliseconds, while other items go on; one at a time."""
+        async with self._writing:
+            await asyncio.to_thread(self._folder.add, record, conversation, item.scored)
+        self._tick()
 
 
 @contextlib.contextmanager

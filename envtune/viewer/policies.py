@@ -71,19 +71,24 @@ def endpoint_policy(
 
 
 async def _only_model(base_url: str, api_key: str) -> str:
-    import openai
+    import aiohttp
 
     from envtune.evaluation.endpoint import check_url
 
-    async with openai.AsyncOpenAI(base_url=check_url(base_url), api_key=api_key, max_retries=0, timeout=20) as client:
-        try:
-            answer = await client.models.with_raw_response.list()
-            names = [str(model["id"]) for model in json.loads(answer.content)["data"]]
-        except (openai.OpenAIError, ValueError, LookupError, TypeError) as error:
-            reason = visible(" ".join(str(error).split())[:200])
-            raise EnvtuneError(
-                f"{base_url} does not list its models ({reason}); check the address: does it end in /v1?"
-            ) from error
+    url = f"{check_url(base_url).rstrip('/')}/models"
+    how: dict[str, Any] = {"headers": {"Authorization": f"Bearer {api_key}"}, "trust_env": True}
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20), **how) as session,
+            session.get(url) as answer,
+        ):
+            answer.raise_for_status()
+            names = [str(model["id"]) for model in json.loads(await answer.read())["data"]]
+    except (aiohttp.ClientError, OSError, ValueError, LookupError, TypeError) as error:
+        reason = visible(" ".join(str(error).split())[:200])
+        raise EnvtuneError(
+            f"{base_url} does not list its models ({reason}); check the address: does it end in /v1?"
+        ) from error
     if len(names) != 1:
         raise EnvtuneError(
             f"{base_url} has {len(names)} models ({visible(', '.join(names)[:200])}); name one with --model"

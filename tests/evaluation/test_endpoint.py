@@ -53,7 +53,7 @@ def test_failures_of_the_endpoint_are_tried_again(kind: int) -> None:
 def test_nobody_there() -> None:
     with ScriptedEndpoint([TASK]) as scripted:
         pass
-    with pytest.raises(EndpointFailure, match="APIConnectionError"):
+    with pytest.raises(EndpointFailure, match="ClientConnectorError"):
         ask(scripted)
 
 
