@@ -31,6 +31,9 @@ def evaluate(
         Optional[str],  # noqa: UP045 - typer
         _option("--model", "The endpoint's name of the model; without --base-url a folder or hub id that vLLM serves."),
     ] = None,
+    baselines: Annotated[
+        bool, _option("--baselines", "The models as released that the profile names, instead of its own run.")
+    ] = False,
     out: Annotated[Optional[Path], _option("--out", "Folder for the records.")] = None,  # noqa: UP045 - typer
     reply_format: Annotated[
         str, _option("--format", "kit: the format that the kit trains; fc: native function calling.")
@@ -74,7 +77,7 @@ def evaluate(
         from envtune.evaluation.run import evaluate as run
         from envtune.profile import load_profile
 
-        run(load_profile(profile, arm=arm, seed=seed), base_url=base_url, model=model)
+        run(load_profile(profile, arm=arm, seed=seed), base_url=base_url, model=model, with_baselines=baselines)
         return
     if model is None or out is None:
         raise EnvtuneError(

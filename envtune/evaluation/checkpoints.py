@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,11 +15,12 @@ if TYPE_CHECKING:
     from envtune.profile import Profile
 
 START = "start"
+BASELINE = "baseline-"
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model to evaluate. name: start | stage1 | ...; model: a folder or a hub id; training_steps: optimizer steps of
+    """A model to evaluate. name: start | stage1 | ... | baseline-<model>; model: a folder or a hub id; training_steps: optimizer steps of
     all stages up to it, None where a stage does not say; sha256: of its weights, None for a hub id."""
 
     name: str
@@ -30,6 +32,23 @@ class Checkpoint:
 def checkpoint_names(profile: Profile) -> tuple[str, ...]:
     """What a profile's run can have: the starting model and each stage's result."""
     return (START, *(stage.name for stage in profile.curriculum))
+
+
+def baselines(profile: Profile) -> list[Checkpoint]:
+    """The models as released that the profile's `evaluation.baselines` names (folders or hub ids)."""
+    listed = [str(model) for model in profile.evaluation.get("baselines") or ()]
+    return [checkpoint(f"{BASELINE}{slug(model)}", model, 0) for model in listed]
+
+
+def reported_names(profile: Profile) -> tuple[str, ...]:
+    """What the profile's tables show: what its run can have, and its baselines."""
+    listed = (str(model) for model in profile.evaluation.get("baselines") or ())
+    return (*checkpoint_names(profile), *(f"{BASELINE}{slug(model)}" for model in listed))
+
+
+def slug(model: str) -> str:
+    """A folder's or hub id's last part, as a file's name."""
+    return re.sub(r"[^A-Za-z0-9.]+", "-", model.rstrip("/").rpartition("/")[2]).strip("-") or "model"
 
 
 def checkpoints(profile: Profile) -> list[Checkpoint]:

@@ -1,20 +1,21 @@
 """`make evaluate`: the starting model and each stage's result, one after another, against one vLLM server.
 
     envtune evaluate --profile cpu                                   the profile's own checkpoints
+    envtune evaluate --profile gpu --baselines                       the models as released that the profile names
     envtune evaluate --profile cpu --model PATH                      another model, served with the profile's settings
     envtune evaluate --profile cpu --base-url URL --model NAME       whatever an endpoint serves under that name
 
 Every suite of the profile's `evaluation.suites` is run. A checkpoint whose records of a suite are complete and were made
 of the same weights, items and settings is not run again; what was measured of other weights is removed and measured
-anew. The other two forms write to runs/<profile>/evaluation/other-<name>/ and take no part in the profile's tables.
+anew. Baselines are rows of the profile's tables. The other two forms write to runs/<profile>/evaluation/other-<name>/ and
+take no part in them.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,15 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from envtune.errors import EnvtuneError
-from envtune.evaluation.checkpoints import Checkpoint, checkpoint, checkpoint_names, checkpoints
+from envtune.evaluation.checkpoints import (
+    BASELINE,
+    Checkpoint,
+    baselines,
+    checkpoint,
+    checkpoint_names,
+    checkpoints,
+    slug,
+)
 from envtune.evaluation.records import RunFolder, differences
 from envtune.evaluation.reply_formats import check_format
 from envtune.evaluation.runner import identity
@@ -52,11 +61,13 @@ _NOTES = MappingProxyType(
 )
 _SETTINGS = (
     *_DECODING, "concurrency", "max_model_len", "request_timeout_s", "server", "start_s", "suites", "format", "repeats",
-    "user",
+    "user", "baselines",
 )  # fmt: skip
 
 
-def evaluate(profile: Profile, base_url: str | None = None, model: str | None = None) -> dict[str, Path]:
+def evaluate(
+    profile: Profile, base_url: str | None = None, model: str | None = None, with_baselines: bool = False
+) -> dict[str, Path]:
     """Evaluate as above; gives the folder of each checkpoint, with a folder of records for each suite and seed.
 
     Raises EnvtuneError when there is no model, the server does not start, or an item could not be run (what was run
@@ -70,7 +81,11 @@ def evaluate(profile: Profile, base_url: str | None = None, model: str | None = 
     if base_url is not None and model is None:
         raise EnvtuneError("with --base-url name the model that the endpoint serves: --model NAME")
     console = Console(stderr=True)
-    if base_url is not None and model is not None:
+    if with_baselines and not profile.evaluation.get("baselines"):
+        raise EnvtuneError(f"profile {profile.name} names no baselines; list hub ids in its evaluation.baselines")
+    if with_baselines:
+        chosen = baselines(profile)
+    elif base_url is not None and model is not None:
         chosen = [Checkpoint(_other(model), model, None, None)]
     elif model is not None:
         chosen = [checkpoint(_other(model), model, None)]
@@ -80,24 +95,26 @@ def evaluate(profile: Profile, base_url: str | None = None, model: str | None = 
     folders = {one.name: root / one.name for one in chosen}
     ended: dict[str, list[dict[str, Any]]] = {}
     seeds = repeat_seeds(profile)
+    choices = suite_choices(profile)
     with (
-        open_suites(suite_choices(profile), root / "logs", _user(profile, "", "") is not None, console) as opened,
+        open_suites(choices, root / "logs", _user(profile, "", "") is not None, console) as opened,
         VllmServer(server_settings(profile), root / "server.log") as server,
     ):
         write_json(root / "left_out.json", dict(opened.skipped))
         for one in chosen:
             target = _target(profile, one, base_url or "", one.model)
-            for name, suite in opened.suites.items():
+            suites = {name: opened.suites[name] for name in suites_of(one, chosen, choices) if name in opened.suites}
+            for name, suite in suites.items():
                 for seed in seeds:
                     _drop_other(suite, with_seed(target, seed), run_folder(folders[one.name], name, seed), one, console)
             pending = base_url is None and not all(
-                _is_complete(run_folder(folders[one.name], name, seed)) for name in opened.suites for seed in seeds
+                _is_complete(run_folder(folders[one.name], name, seed)) for name in suites for seed in seeds
             )
             if pending:
                 how = load(server, one, console)
                 console.print(f"vLLM serves {one.name} ({how})")
                 target = _target(profile, one, server.base_url, server.model_name)
-            summaries = evaluate_model(opened.suites, target, folders[one.name], seeds, _about(profile, one), console)
+            summaries = evaluate_model(suites, target, folders[one.name], seeds, _about(profile, one), console)
             ended |= {f"{one.name} ({name})": listed for name, listed in summaries.items()}
             server.check()
     write_run_record(profile)
@@ -111,6 +128,12 @@ def suite_choices(profile: Profile) -> list[Choice]:
     choices = read_choices(settings, f"profile {profile.name}")
     tasks = tuple(evaluation_tasks(profile))
     return [Choice(BFCL_V3, tasks=tasks) if choice.suite == BFCL_V3 else choice for choice in choices]
+
+
+def suites_of(one: Checkpoint, chosen: Sequence[Checkpoint], choices: Sequence[Choice]) -> list[str]:
+    """The suites that this one of the chosen checkpoints is evaluated on. All of them are for baselines."""
+    at_an_end = one in (chosen[0], chosen[-1]) or one.name.startswith(BASELINE)
+    return [choice.suite for choice in choices if at_an_end or choice.checkpoints == "all"]
 
 
 def repeat_seeds(profile: Profile) -> list[int]:
@@ -201,8 +224,7 @@ def model_name(profile: Profile, one: Checkpoint) -> str:
 
 
 def _other(model: str) -> str:
-    name = Path(model).name if Path(model).is_dir() else model
-    return "other-" + (re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-") or "model")
+    return f"other-{slug(model)}"
 
 
 def _drop_other(suite: Suite, target: Target, folder: Path, one: Checkpoint, console: Console) -> None:

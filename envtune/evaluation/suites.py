@@ -38,6 +38,7 @@ _UPSTREAM: Mapping[str, Benchmark] = MappingProxyType(
                 name="bfcl-memory",
                 module="bfcl",
                 strata=("memory_kv", "memory_vector", "memory_rec_sum"),
+                options=("max_steps",),
                 protocol="bfcl-memory-1",
                 description=(
                     "BFCL V4 memory; prerequisite conversations of a scenario played in order by the model under test; "
@@ -84,7 +85,8 @@ _UPSTREAM: Mapping[str, Benchmark] = MappingProxyType(
     }
 )
 SUITES = (BFCL_V3, *_UPSTREAM)
-_COMMON = ("items", "limit", "strata", "optional")
+_COMMON = ("items", "limit", "strata", "optional", "checkpoints")
+CHECKPOINTS = ("all", "ends")
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,8 @@ class Choice:
     items: ids, None for all; strata: only these; limit: the first so many of each stratum; release, split: of bfcl-v3
     ("paper" | "current"; a split of envtune.tasks, or "full" for all 800); tasks: of bfcl-v3, instead of release and
     split; options: the suite's own (cassette, mode, data, language, max_steps); optional: a run goes on without it where
-    it cannot be had.
+    it cannot be had; checkpoints: of a profile's run "all", or the "ends": the starting model and the last result, which
+    is what a table out of distribution compares.
     """
 
     suite: str
@@ -106,6 +109,7 @@ class Choice:
     tasks: tuple[Task, ...] | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     optional: bool = False
+    checkpoints: str = "all"
 
     def __post_init__(self) -> None:
         """Raises EnvtuneError, with what there is, on a name that there is not."""
@@ -114,6 +118,8 @@ class Choice:
         own = () if self.suite == BFCL_V3 else _UPSTREAM[self.suite].options
         if unknown := sorted(set(self.options) - set(own)):
             raise EnvtuneError(f"{self.suite} has no option {unknown[0]!r}; it has: {', '.join(own) or 'none'}")
+        if self.checkpoints not in CHECKPOINTS:
+            raise EnvtuneError(f"{self.suite}: checkpoints are {' or '.join(CHECKPOINTS)}, not {self.checkpoints!r}")
         if self.limit is not None and self.limit < 1:
             raise EnvtuneError(f"a limit is at least 1, not {self.limit}")
 
@@ -125,7 +131,7 @@ class Choice:
 
 
 def read_choices(settings: Mapping[str, Any], where: str) -> list[Choice]:
-    """A profile's `suites`: suite -> {items, strata, limit, optional, and the suite's own options}.
+    """A profile's `suites`: suite -> {items, strata, limit, optional, checkpoints, and the suite's own options}.
 
     Raises EnvtuneError, beginning with `where`, on an entry that cannot be.
     """

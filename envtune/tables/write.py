@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from envtune.evaluation.checkpoints import checkpoint_names
+from envtune.evaluation.checkpoints import reported_names
 from envtune.files import atomic_write
 from envtune.profile import ROOT, Profile
 from envtune.tables.collect import copy_records
@@ -22,7 +22,7 @@ def write_tables(profile: Profile) -> list[Path]:
     folder = profile.results_dir
     records = folder / "records"
     if (evaluation := profile.run_dir / "evaluation").is_dir():
-        copy_records(evaluation, checkpoint_names(profile), records)
+        copy_records(evaluation, reported_names(profile), records)
     written = []
     for name, table in (("table1", table1), ("table2", table2)):
         for suffix, text in zip(("md", "csv"), table(profile.name, records, PAPER), strict=True):

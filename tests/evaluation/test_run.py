@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from envtune.errors import EnvtuneError
-from envtune.evaluation.checkpoints import checkpoints
+from envtune.evaluation.checkpoints import Checkpoint, baselines, checkpoints, reported_names
 from envtune.evaluation.records import RunFolder, read_records
-from envtune.evaluation.run import evaluate, evaluation_tasks
+from envtune.evaluation.run import evaluate, evaluation_tasks, suite_choices, suites_of
 from envtune.evaluation.scripted import ScriptedEndpoint
 from envtune.evaluation.server import ServerSettings, VllmServer
 from envtune.files import sha256_weights
@@ -85,6 +85,29 @@ def test_an_endpoint_of_the_users(profile: Profile) -> None:
         assert len(scripted.requests) == 2 * number, "other settings: measured anew"
     with pytest.raises(EnvtuneError, match="--model NAME"):
         evaluate(profile, base_url=scripted.base_url)
+
+
+def test_suites_at_the_ends_of_a_run(profile: Profile) -> None:
+    """The last result is that of the last stage that is done; every baseline is measured on all suites."""
+    settings = {"bfcl-v3": {}, "bfcl-memory": {"checkpoints": "ends"}}
+    chosen = dataclasses.replace(
+        profile, evaluation={**profile.evaluation, "suites": settings, "baselines": ["org/A-7B", "org/B", "C/"]}
+    )
+    write_random_model(profile.run_dir / "model")
+    for seed, stage in enumerate(("stage1", "stage2")):
+        finish(profile, stage, seed)
+
+    def measured(listed: list[Checkpoint]) -> dict[str, int]:
+        return {one.name: len(suites_of(one, listed, suite_choices(chosen))) for one in listed}
+
+    assert measured(checkpoints(chosen)) == {"start": 2, "stage1": 1, "stage2": 2}
+    assert measured(baselines(chosen)) == {"baseline-A-7B": 2, "baseline-B": 2, "baseline-C": 2}
+    assert {*measured(checkpoints(chosen)), *measured(baselines(chosen))} < set(reported_names(chosen))
+    with pytest.raises(EnvtuneError, match="names no baselines"):
+        evaluate(profile, with_baselines=True)
+    wrong = dataclasses.replace(chosen, evaluation={"suites": {"bfcl-memory": {"checkpoints": "last"}}})
+    with pytest.raises(EnvtuneError, match="checkpoints are all or ends, not 'last'"):
+        suite_choices(wrong)
 
 
 def test_unknown_settings_are_named(profile: Profile) -> None:

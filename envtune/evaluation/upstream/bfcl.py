@@ -3,7 +3,8 @@
     .venv-eval/bin/python -m envtune.evaluation.upstream.bfcl        (started by client.py, never by hand)
 
 Options: suite ("bfcl-memory", "bfcl-web-search", "bfcl-single-turn"); strata, a list to take only some of its
-categories; for web search, mode ("live", "record", "replay") and cassette, the path of the recording.
+categories; for memory, max_steps, upstream's limit on a turn's steps (null: its own); for web search, mode ("live",
+"record", "replay") and cassette, the path of the recording.
 
 A model under test writes its memory itself, in prerequisite conversations that build on each other. They are items that
 are not scored. What they leave are upstream's snapshot files below a job's folder.
@@ -163,8 +164,18 @@ def make(options: Mapping[str, Any]) -> Bfcl:
     _check_release()
     _prepare(with_encoder=_VECTOR in strata)
     if suite != "bfcl-web-search":
-        return Bfcl(strata, None, {})
+        return Bfcl(strata, None, _limited(options.get("max_steps")))
     return Bfcl(strata, *_web_tools(options))
+
+
+def _limited(max_steps: Any) -> dict[str, str]:
+    """Set upstream's limit on steps in this process, where one is given; what to say of it."""
+    if max_steps is None:
+        return {}
+    if not isinstance(max_steps, int) or isinstance(max_steps, bool) or max_steps < 1:
+        raise Unavailable(f"max_steps is a whole number from 1 up, not {max_steps!r}.")
+    importlib.import_module("bfcl_eval.model_handler.base_handler").MAXIMUM_STEP_LIMIT = max_steps
+    return {"max_steps": str(max_steps)}
 
 
 def _check_release() -> None:
