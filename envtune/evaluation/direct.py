@@ -22,7 +22,7 @@ from envtune.evaluation.checkpoints import Checkpoint, checkpoint
 from envtune.evaluation.endpoint import check_url
 from envtune.evaluation.reply_formats import check_format
 from envtune.evaluation.server import ServerSettings, VllmServer, chat_template
-from envtune.evaluation.session import evaluate_model, load, open_suites, refuse_incomplete
+from envtune.evaluation.session import evaluate_model, load, open_suites, refuse_incomplete, stopped_cleanly
 from envtune.evaluation.suite import Target, UserModel
 from envtune.evaluation.suites import Choice
 from envtune.files import sha256_json
@@ -76,7 +76,7 @@ def evaluate_request(request: Request) -> dict[str, list[dict[str, Any]]]:
         "chat_template_sha256": None if template is None else sha256_json(template),
     }
     seeds = list(range(request.seed, request.seed + request.repeats))
-    with contextlib.ExitStack() as stack:
+    with stopped_cleanly(), contextlib.ExitStack() as stack:
         opened = stack.enter_context(
             open_suites(request.choices, request.out / "logs", request.user is not None, console)
         )

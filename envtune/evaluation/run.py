@@ -36,7 +36,15 @@ from envtune.evaluation.records import RunFolder, differences
 from envtune.evaluation.reply_formats import check_format
 from envtune.evaluation.runner import identity
 from envtune.evaluation.server import ServerSettings, VllmServer, chat_template
-from envtune.evaluation.session import evaluate_model, load, open_suites, refuse_incomplete, run_folder, with_seed
+from envtune.evaluation.session import (
+    evaluate_model,
+    load,
+    open_suites,
+    refuse_incomplete,
+    run_folder,
+    stopped_cleanly,
+    with_seed,
+)
 from envtune.evaluation.suite import Suite, Target, UserModel
 from envtune.evaluation.suites import BFCL_V3, Choice, read_choices
 from envtune.files import sha256_json, write_json
@@ -97,6 +105,7 @@ def evaluate(
     seeds = repeat_seeds(profile)
     choices = suite_choices(profile)
     with (
+        stopped_cleanly(),
         open_suites(choices, root / "logs", _user(profile, "", "") is not None, console) as opened,
         VllmServer(server_settings(profile), root / "server.log") as server,
     ):

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import signal
+import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -55,6 +58,20 @@ def open_suites(choices: Sequence[Choice], logs: Path, user: bool, console: Cons
                 continue
             opened[choice.suite] = suite
         yield OpenSuites(opened, skipped)
+
+
+@contextlib.contextmanager
+def stopped_cleanly() -> Iterator[None]:
+    """Inside the block SIGTERM, as from `docker stop` or a cluster's scheduler, unwinds what has begun, so that no server or
+    worker is left behind; the process then ends with 143."""
+    if threading.current_thread() is not threading.main_thread():  # which alone may say what a signal does
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def load(server: VllmServer, one: Checkpoint, console: Console) -> str:

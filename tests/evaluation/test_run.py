@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -108,6 +110,22 @@ def test_suites_at_the_ends_of_a_run(profile: Profile) -> None:
     wrong = dataclasses.replace(chosen, evaluation={"suites": {"bfcl-memory": {"checkpoints": "last"}}})
     with pytest.raises(EnvtuneError, match="checkpoints are all or ends, not 'last'"):
         suite_choices(wrong)
+
+
+def test_sigterm_stops_what_was_started() -> None:
+    """As `docker stop` sends it: a vLLM server left behind would keep its GPU."""
+    script = (
+        "import contextlib, time\n"
+        "from envtune.evaluation.session import stopped_cleanly\n"
+        "with stopped_cleanly(), contextlib.ExitStack() as stack:\n"
+        "    stack.callback(print, 'stopped', flush=True)\n"
+        "    print('begun', flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "begun\n"
+        process.terminate()
+        assert (process.communicate()[0], process.returncode) == ("stopped\n", 143)
 
 
 def test_unknown_settings_are_named(profile: Profile) -> None:
