@@ -42,12 +42,13 @@ USER 1000:1000
 WORKDIR /workspace/envtune
 
 # What the environment is made of, and no more: a change elsewhere in the code repeats nothing of the next step.
-COPY --chown=1000:1000 Makefile pyproject.toml README.md LICENSE requirements-cpu.txt requirements-torch-cpu.txt ./
+COPY --chown=1000:1000 Makefile pyproject.toml README.md LICENSE requirements-cpu.txt requirements-torch-cpu.txt \
+    requirements-eval.txt ./
 COPY --chown=1000:1000 envtune/__init__.py envtune/bootstrap.py envtune/
 # make asks the profile for its name only; the profile itself comes with the code.
 RUN --mount=type=cache,id=envtune-packages,target=/home/envtune/.cache,uid=1000,gid=1000 \
     mkdir reproduce && echo "name: cpu" > reproduce/cpu.yaml \
-    && HOME=/home/envtune UV_LINK_MODE=copy make setup PROFILE=cpu
+    && HOME=/home/envtune UV_LINK_MODE=copy make setup setup-eval PROFILE=cpu
 
 COPY --chown=1000:1000 . ./
 
@@ -96,7 +97,8 @@ FROM gpu-system AS gpu
 USER 1000:1000
 WORKDIR /workspace/envtune
 
-COPY --chown=1000:1000 Makefile pyproject.toml README.md LICENSE requirements-gpu.txt ./
+COPY --chown=1000:1000 Makefile pyproject.toml README.md LICENSE requirements-gpu.txt requirements-torch-cpu.txt \
+    requirements-eval.txt ./
 COPY --chown=1000:1000 envtune/__init__.py envtune/bootstrap.py envtune/
 # flash-attn is compiled for A100 (80) and H100, H200 (90); each job takes some 10 GB of memory.
 # FORCE_BUILD: its own set-up would first look for a wheel on GitHub, which no lock holds a hash of.
@@ -105,7 +107,7 @@ ARG CUDA_ARCHS="80;90"
 RUN --mount=type=cache,id=envtune-packages,target=/home/envtune/.cache,uid=1000,gid=1000 \
     mkdir reproduce && echo "name: gpu" > reproduce/gpu.yaml \
     && HOME=/home/envtune UV_LINK_MODE=copy MAX_JOBS="${MAX_JOBS}" FLASH_ATTN_CUDA_ARCHS="${CUDA_ARCHS}" \
-        FLASH_ATTENTION_FORCE_BUILD=TRUE make setup PROFILE=gpu
+        FLASH_ATTENTION_FORCE_BUILD=TRUE make setup setup-eval PROFILE=gpu
 
 COPY --chown=1000:1000 . ./
 

@@ -71,7 +71,7 @@ ENVTUNE := $(BIN)/envtune
 
 # `reproduce` is its prerequisites, from left to right, each once.
 ifeq ($(DRY_RUN),0)
-WHOLE_JOB := setup data train evaluate tables
+WHOLE_JOB := setup setup-eval data train evaluate tables
 BEFORE_TRAIN := data
 else
 WHOLE_JOB := setup train
@@ -92,7 +92,7 @@ endif
 
 ##@ Its steps, each alone; a finished part is not repeated
 
-.PHONY: setup setup-eval data train evaluate tables
+.PHONY: setup setup-eval data train evaluate baselines tables
 setup: $(READY) ## make the environment with the locked packages (.venv, or .venv-gpu)
 	@echo "environment ready: $(patsubst %/bin,%,$(BIN))"
 
@@ -106,14 +106,17 @@ data: setup ## fetch BFCL's pinned releases, prepare the starting model, write e
 train: $(BEFORE_TRAIN) ## train the curriculum's stages, each from the last one's result; what was killed goes on
 	@$(ENVTUNE) train $(RUN) $(TRAIN_OPTIONS)
 
-evaluate: data ## evaluate the starting model and each stage's result on the profile's suites
+evaluate: data $(EVAL_READY) ## evaluate the starting model and each stage's result on the profile's suites
 	@$(ENVTUNE) evaluate $(RUN)
+
+baselines: setup $(EVAL_READY) ## evaluate the models as released that the profile names, for rows beside its own
+	@$(ENVTUNE) evaluate $(RUN) --baselines
 
 tables: setup ## write Tables 1 and 2 from the records and the paper's figures
 	@$(ENVTUNE) tables $(RUN)
 
 .PHONY: ablations
-ablations: setup ## every arm of the curriculum with every seed (ARM="single-stage binary-reward", SEEDS="42 43")
+ablations: setup $(if $(filter 0,$(DRY_RUN)),$(EVAL_READY)) ## every arm of the curriculum with every seed (ARM="single-stage binary-reward", SEEDS="42 43")
 	@$(ENVTUNE) ablations --profile $(PROFILE) $(if $(ARM),--arm $(subst $(space),$(comma),$(strip $(ARM)))) \
 		--seeds $(subst $(space),$(comma),$(strip $(SEEDS))) $(if $(filter 1,$(DRY_RUN)),--dry-run)
 

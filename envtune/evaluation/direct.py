@@ -100,6 +100,6 @@ def evaluate_request(request: Request) -> dict[str, list[dict[str, Any]]]:
             concurrency=request.concurrency,
             api_key=os.environ.get("ENVTUNE_API_KEY") or os.environ.get("OPENAI_API_KEY") or "none",
         )
-        ended = evaluate_model(opened.suites, target, request.out, seeds, about, console)
+        ended = evaluate_model(opened.suites, target, request.out, dict.fromkeys(opened.suites, seeds), about, console)
     refuse_incomplete(ended)
     return ended

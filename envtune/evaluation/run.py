@@ -13,6 +13,7 @@ take no part in them.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -102,8 +103,8 @@ def evaluate(
     root = profile.run_dir / "evaluation"
     folders = {one.name: root / one.name for one in chosen}
     ended: dict[str, list[dict[str, Any]]] = {}
-    seeds = repeat_seeds(profile)
     choices = suite_choices(profile)
+    seeds = {choice.suite: repeat_seeds(profile, choice) for choice in choices}
     with (
         stopped_cleanly(),
         open_suites(choices, root / "logs", _user(profile, "", "") is not None, console) as opened,
@@ -114,10 +115,10 @@ def evaluate(
             target = _target(profile, one, base_url or "", one.model)
             suites = {name: opened.suites[name] for name in suites_of(one, chosen, choices) if name in opened.suites}
             for name, suite in suites.items():
-                for seed in seeds:
+                for seed in seeds[name]:
                     _drop_other(suite, with_seed(target, seed), run_folder(folders[one.name], name, seed), one, console)
             pending = base_url is None and not all(
-                _is_complete(run_folder(folders[one.name], name, seed)) for name in suites for seed in seeds
+                _is_complete(run_folder(folders[one.name], name, seed)) for name in suites for seed in seeds[name]
             )
             if pending:
                 how = load(server, one, console)
@@ -132,11 +133,16 @@ def evaluate(
 
 
 def suite_choices(profile: Profile) -> list[Choice]:
-    """The profile's suites; bfcl-v3 on its held-out tasks."""
+    """The profile's suites; bfcl-v3 on its held-out tasks. Of an ablation those for the ends of a run are left out: the
+    paper compares arms in distribution."""
     settings = profile.evaluation.get("suites") or {BFCL_V3: {}}
     choices = read_choices(settings, f"profile {profile.name}")
     tasks = tuple(evaluation_tasks(profile))
-    return [Choice(BFCL_V3, tasks=tasks) if choice.suite == BFCL_V3 else choice for choice in choices]
+    return [
+        dataclasses.replace(choice, tasks=tasks) if choice.suite == BFCL_V3 else choice
+        for choice in choices
+        if profile.arm == "full" or choice.checkpoints == "all"
+    ]
 
 
 def suites_of(one: Checkpoint, chosen: Sequence[Checkpoint], choices: Sequence[Choice]) -> list[str]:
@@ -145,10 +151,10 @@ def suites_of(one: Checkpoint, chosen: Sequence[Checkpoint], choices: Sequence[C
     return [choice.suite for choice in choices if at_an_end or choice.checkpoints == "all"]
 
 
-def repeat_seeds(profile: Profile) -> list[int]:
-    """The seeds of the repeats: as many as `evaluation.repeats`, from the evaluation's seed on."""
+def repeat_seeds(profile: Profile, choice: Choice) -> list[int]:
+    """The seeds of a suite's repeats: as many as it says, or else `evaluation.repeats`, from the evaluation's seed on."""
     first = int(profile.evaluation.get("seed", profile.seed))
-    return list(range(first, first + int(profile.evaluation.get("repeats", 1))))
+    return list(range(first, first + (choice.repeats or int(profile.evaluation.get("repeats", 1)))))
 
 
 def evaluation_tasks(profile: Profile) -> list[Task]:

@@ -94,20 +94,20 @@ def evaluate_model(
     suites: Mapping[str, Suite],
     target: Target,
     out: Path,
-    seeds: Sequence[int],
+    seeds: Mapping[str, Sequence[int]],
     about: Mapping[str, Any],
     console: Console,
 ) -> dict[str, list[dict[str, Any]]]:
-    """Run every suite with every seed; suite -> summaries, one a seed. What is complete is not run again."""
+    """Run every suite with each of its seeds; suite -> summaries, one a seed. What is complete is not run again."""
     ended = {}
     for name, suite in suites.items():
         summaries = []
-        for seed in seeds:
+        for seed in seeds[name]:
             folder = run_folder(out, name, seed)
             said = {**about, "seed": seed}
             summaries.append(run_suite(suite, with_seed(target, seed), folder, about=said, console=console))
             say(name, said, summaries[-1], folder, console)
-        write_json(out / name / "runs.json", over_runs(name, seeds, summaries))
+        write_json(out / name / "runs.json", over_runs(name, seeds[name], summaries))
         ended[name] = summaries
     return ended
 

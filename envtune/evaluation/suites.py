@@ -85,7 +85,7 @@ _UPSTREAM: Mapping[str, Benchmark] = MappingProxyType(
     }
 )
 SUITES = (BFCL_V3, *_UPSTREAM)
-_COMMON = ("items", "limit", "strata", "optional", "checkpoints")
+_COMMON = ("items", "limit", "strata", "optional", "checkpoints", "repeats")
 CHECKPOINTS = ("all", "ends")
 
 
@@ -97,7 +97,7 @@ class Choice:
     ("paper" | "current"; a split of envtune.tasks, or "full" for all 800); tasks: of bfcl-v3, instead of release and
     split; options: the suite's own (cassette, mode, data, language, max_steps); optional: a run goes on without it where
     it cannot be had; checkpoints: of a profile's run "all", or the "ends": the starting model and the last result, which
-    is what a table out of distribution compares.
+    is what a table out of distribution compares; repeats: runs of it, each with a seed of its own, None for the profile's.
     """
 
     suite: str
@@ -110,6 +110,7 @@ class Choice:
     options: Mapping[str, Any] = field(default_factory=dict)
     optional: bool = False
     checkpoints: str = "all"
+    repeats: int | None = None
 
     def __post_init__(self) -> None:
         """Raises EnvtuneError, with what there is, on a name that there is not."""
@@ -120,8 +121,9 @@ class Choice:
             raise EnvtuneError(f"{self.suite} has no option {unknown[0]!r}; it has: {', '.join(own) or 'none'}")
         if self.checkpoints not in CHECKPOINTS:
             raise EnvtuneError(f"{self.suite}: checkpoints are {' or '.join(CHECKPOINTS)}, not {self.checkpoints!r}")
-        if self.limit is not None and self.limit < 1:
-            raise EnvtuneError(f"a limit is at least 1, not {self.limit}")
+        for name, value in (("a limit", self.limit), ("repeats", self.repeats)):
+            if value is not None and (not isinstance(value, int) or value < 1):
+                raise EnvtuneError(f"{self.suite}: {name} is a whole number from 1 up, not {value!r}")
 
     @property
     def needs_user(self) -> bool:
@@ -131,12 +133,15 @@ class Choice:
 
 
 def read_choices(settings: Mapping[str, Any], where: str) -> list[Choice]:
-    """A profile's `suites`: suite -> {items, strata, limit, optional, checkpoints, and the suite's own options}.
+    """A profile's `suites`: suite -> {items, strata, limit, optional, checkpoints, repeats, and the suite's own options}, or
+    false for one that the profile which it extends has and it has not.
 
     Raises EnvtuneError, beginning with `where`, on an entry that cannot be.
     """
     choices = []
     for name, said in settings.items():
+        if said is False:
+            continue
         values = dict(said or {})
         common: dict[str, Any] = {key: values.pop(key) for key in _COMMON if key in values}
         for key in ("items", "strata"):

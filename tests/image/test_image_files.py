@@ -18,10 +18,11 @@ ROOT = Path(__file__).parents[2]
 DOCKERFILE = ROOT / "Dockerfile"
 TARGETS = ("cpu", "gpu")
 SECRET = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|API_?KEY", re.IGNORECASE)
-# What make's key of an environment is made of, for each target: see `key` in the Makefile.
+# What make's key of an environment is made of, for each target, and of the one for evaluation: see `key` in the Makefile.
 KEY_FILES = {
     "cpu": {"requirements-cpu.txt", "requirements-torch-cpu.txt", "pyproject.toml", "envtune/bootstrap.py"},
     "gpu": {"requirements-gpu.txt", "pyproject.toml", "envtune/bootstrap.py"},
+    "eval": {"requirements-eval.txt", "requirements-torch-cpu.txt", "pyproject.toml", "envtune/bootstrap.py"},
 }
 
 
@@ -130,12 +131,16 @@ def test_the_environment_is_made_before_the_code_is_copied(target: str) -> None:
     steps = [(word, rest) for word, rest in stages()[target] if word in ("COPY", "RUN")]
     (setup,) = (at for at, (_, rest) in enumerate(steps) if "make setup" in rest)
     before = [path for word, rest in steps[:setup] if word == "COPY" for path in rest.split()[1:-1]]
-    assert set(before) == KEY_FILES[target] | {"Makefile", "README.md", "LICENSE", "envtune/__init__.py"}
+    key_files = KEY_FILES[target] | KEY_FILES["eval"]
+    assert set(before) == key_files | {"Makefile", "README.md", "LICENSE", "envtune/__init__.py"}
+    assert "make setup setup-eval" in steps[setup][1]
     assert [rest.split()[1:] for word, rest in steps[setup + 1 :] if word == "COPY"] == [[".", "./"]]
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     (locks,) = re.findall(rf"^{target.upper()}_LOCKS := (.*)$", makefile, re.MULTILINE)
     (key,) = re.findall(r"^key = .* cat \$\(1\) (.*); }", makefile, re.MULTILINE)
     assert {*locks.split(), *key.split()} == KEY_FILES[target]
+    (evaluation,) = re.findall(r"^EVAL_READY := .*\$\(call key,(.*)\)$", makefile, re.MULTILINE)
+    assert {*evaluation.split(), *key.split()} == KEY_FILES["eval"]
 
 
 # ---- the build context
