@@ -161,7 +161,9 @@ class ChatEndpoint:
         # Plain aiohttp: the openai client takes 11 ms a request to walk the messages and tools that are sent as they are.
         request = {"model": self.model, "messages": list(messages), **decoding}
         try:
-            async with self._connected().post(self._url, data=json.dumps(request).encode(), headers=headers) as response:
+            async with self._connected().post(
+                self._url, data=json.dumps(request).encode(), headers=headers
+            ) as response:
                 status, body = response.status, await response.read()
         except (aiohttp.ClientError, OSError) as error:  # no connection, time-out, an answer that breaks off
             raise _Faulty(f"{type(error).__name__}: {_line(str(error))}") from error

@@ -22,7 +22,7 @@ from envtune.errors import EnvtuneError
 from envtune.evaluation.bfcl_v3.protocol import SUITE as BFCL_V3
 from envtune.evaluation.bfcl_v3.suite import BfclV3
 from envtune.evaluation.suite import Suite
-from envtune.evaluation.upstream.client import UnavailableSuite, start_worker
+from envtune.evaluation.upstream.client import UnavailableSuite, Worker, start_worker
 from envtune.evaluation.upstream.suite import Benchmark, UpstreamSuite
 from envtune.tasks import SPLITS, Task, load_tasks
 
@@ -169,12 +169,25 @@ def open_suite(choice: Choice, log: Path, user: bool = False) -> Iterator[Suite]
         raise UnavailableSuite(
             f"{choice.suite} needs a model that plays the user: name its endpoint with --user-base-url and --user-model"
         )
-    options = {**choice.options, "suite": choice.suite, "strata": list(choice.strata or benchmark.strata)}
-    options["user"] = user
+    with _worker(choice, log, user) as worker:
+        yield UpstreamSuite(benchmark, worker, choice.options, _select(worker.items, choice))
+
+
+def suite_scripts(choice: Choice, log: Path) -> dict[str, Any]:
+    """What a model and a user say to pass each item of a suite from another package, for the scripted endpoint: item ->
+    {"agent", "user"}. Raises as `open_suite`."""
+    with _worker(choice, log, user=True) as worker:
+        return worker.scripts()
+
+
+@contextlib.contextmanager
+def _worker(choice: Choice, log: Path, user: bool) -> Iterator[Worker]:
+    benchmark = _UPSTREAM[choice.suite]
+    options = {**choice.options, "suite": choice.suite, "strata": list(choice.strata or benchmark.strata), "user": user}
     if benchmark.strata and (unknown := sorted(set(choice.strata or ()) - set(benchmark.strata))):
         raise EnvtuneError(f"{choice.suite} has no stratum {unknown[0]!r}; it has: {', '.join(benchmark.strata)}")
     with start_worker(benchmark.module, options, log) as worker:
-        yield UpstreamSuite(benchmark, worker, choice.options, _select(worker.items, choice))
+        yield worker
 
 
 def _chosen_tasks(choice: Choice) -> list[Task]:

@@ -8,15 +8,8 @@ from __future__ import annotations
 import ast
 import http.client
 import json
-import signal
-import socket
-import subprocess
-import sys
-import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,9 +18,7 @@ from envtune.environment import ReplyKind, parse_reply
 from envtune.environment.calls import call_text
 from envtune.environment.gold_policy import gold_calls
 from envtune.environment.reply import format_instructions
-from envtune.errors import EnvtuneError
 from envtune.evaluation.scripted import POLICIES, ScriptedEndpoint, Way
-from envtune.evaluation.scripted.__main__ import endpoint as from_command_line
 from envtune.evaluation.scripted.speech import Step, spoken
 from envtune.tasks import find_task
 
@@ -367,40 +358,3 @@ def test_requests_that_are_none(body: Any, headers: dict[str, str], status: int)
 def test_another_path() -> None:
     with ScriptedEndpoint([TASK]) as scripted:
         assert post(scripted.base_url, {}, {}, path="/v1/completions")[0] == 404
-
-
-@pytest.fixture
-def command(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    path = tmp_path / "scripts.json"
-    path.write_text(json.dumps(SCRIPTS))
-    arguments = ["--suite", "other", "--scripts", str(path), "--policy", "stepwise"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "envtune.evaluation.scripted", *arguments], stdout=subprocess.PIPE, text=True
-    )
-    watchdog = threading.Timer(60, process.kill)
-    watchdog.start()
-    yield process
-    watchdog.cancel()
-    process.kill()
-    process.communicate()
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_in_a_process_of_its_own(command: subprocess.Popen[str], number: signal.Signals) -> None:
-    assert command.stdout is not None
-    said = json.loads(command.stdout.readline())
-    assert said["model"] == "scripted"
-    body = {"model": said["model"], "messages": opening(Way.PLAIN)}
-    status, answer = post(said["base_url"], body, {"X-Envtune-Item": "item", "X-Envtune-Step": "1"})
-    assert (status, answer["choices"][0]["message"]["content"]) == (200, "[take()]")
-    command.send_signal(number)
-    assert command.wait(timeout=20) == 0
-
-
-def test_what_the_command_line_refuses(tmp_path: Path) -> None:
-    with pytest.raises(EnvtuneError, match="--suite tau2 needs --scripts"):
-        from_command_line(["--suite", "tau2"])
-    with pytest.raises(EnvtuneError, match="cannot be read as JSON"):
-        from_command_line(["--scripts", str(tmp_path / "none.json")])
-    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(EnvtuneError, match="cannot be had"):
-        from_command_line(["--split", "validation", "--port", str(taken.getsockname()[1])])

@@ -1,8 +1,9 @@
 """The scripted endpoint in a process of its own.
 
     python -m envtune.evaluation.scripted --suite bfcl-v3 --release current --policy gold --port 8000
+    python -m envtune.evaluation.scripted --suite tau2 --strata airline --policy silent
 
-Prints one line {"base_url": ..., "model": ...} when it can be asked, and runs until SIGTERM or SIGINT.
+What is said in a suite from another package comes from that suite's worker (`make setup-eval`). Prints one line {"base_url": ..., "model": ...} when it can be asked, and runs until SIGTERM or SIGINT.
 """
 
 from __future__ import annotations
@@ -12,30 +13,34 @@ import asyncio
 import json
 import signal
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from envtune.errors import EnvtuneError
-from envtune.evaluation.bfcl_v3.protocol import SUITE as _TASKS
 from envtune.evaluation.scripted.endpoint import ScriptedEndpoint
 from envtune.evaluation.scripted.policies import POLICIES
+from envtune.evaluation.suites import BFCL_V3, SUITES, Choice, suite_scripts
 from envtune.tasks import load_tasks
 
 
 def endpoint(arguments: list[str]) -> ScriptedEndpoint:
-    """The endpoint that the command line asks for. Raises EnvtuneError on a port in use or a file that is no scripts."""
+    """The endpoint that the command line asks for. Raises EnvtuneError on a port in use, or a suite that cannot be had."""
     asked = vars(_parser().parse_args(arguments))
-    suite, release, split, path = (asked.pop(name) for name in ("suite", "release", "split", "scripts"))
+    suite, release, split, strata, options = (
+        asked.pop(name) for name in ("suite", "release", "split", "strata", "option")
+    )
     tasks, scripts = (), None
-    if path is not None:
-        try:
-            scripts = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise EnvtuneError(f"--scripts {path} cannot be read as JSON: {error}") from error
-    elif suite == _TASKS:
+    if suite == BFCL_V3:
         tasks = load_tasks(release, split)
     else:
-        raise EnvtuneError(f"--suite {suite} needs --scripts FILE, as its worker gives them")
+        choice = Choice(
+            suite,
+            strata=tuple(strata.split(",")) if strata else None,
+            options=dict(option.partition("=")[::2] for option in options),
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            scripts = suite_scripts(choice, Path(folder) / "log")
     try:
         return ScriptedEndpoint(tasks, scripts=scripts, **asked)
     except OSError as error:
@@ -58,10 +63,16 @@ async def run(scripted: ScriptedEndpoint) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="envtune.evaluation.scripted", description="A scripted endpoint, no model.")
     options: dict[str, Any] = {
-        "--suite": {"default": _TASKS, "help": f"{_TASKS}, or any other with --scripts"},
+        "--suite": {"default": BFCL_V3, "help": ", ".join(SUITES)},
         "--release": {"default": "current", "help": "of BFCL: paper or current"},
         "--split": {"default": None, "help": "of its tasks; all without it"},
-        "--scripts": {"type": Path, "default": None, "help": "JSON file: item -> what agent and user say"},
+        "--strata": {"default": None, "help": "of another suite: only these, with commas between"},
+        "--option": {
+            "action": "append",
+            "default": [],
+            "metavar": "NAME=VALUE",
+            "help": "of another suite: data, mode, ...",
+        },
         "--policy": {"choices": sorted(POLICIES), "default": "gold"},
         "--error-share": {"type": float, "default": 0.0, "help": "of the items, for the policy errors"},
         "--failing": {"type": float, "default": 0.0, "help": "share of the requests that meet a fault"},
