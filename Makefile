@@ -5,7 +5,7 @@
 #   make train PROFILE=cpu               one step alone; each goes on where it stopped
 #
 # Variables: PROFILE (a file in reproduce/), ARM (full, or an ablation), SEED, NNODES (of the Ray cluster at RAY_ADDRESS),
-# DRY_RUN (1), PYTHON (an interpreter of 3.11 or 3.12), PYTEST_ARGS; for the ablations ARM and SEEDS.
+# DRY_RUN (1), PYTHON (an interpreter of 3.11 or 3.12), PYTEST_ARGS; for the ablations ARM and SEEDS; for calibrate ROW.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -92,7 +92,7 @@ endif
 
 ##@ Its steps, each alone; a finished part is not repeated
 
-.PHONY: setup setup-eval data train evaluate baselines tables
+.PHONY: setup setup-eval data train evaluate baselines calibrate tables
 setup: $(READY) ## make the environment with the locked packages (.venv, or .venv-gpu)
 	@echo "environment ready: $(patsubst %/bin,%,$(BIN))"
 
@@ -111,6 +111,9 @@ evaluate: data $(EVAL_READY) ## evaluate the starting model and each stage's res
 
 baselines: setup $(EVAL_READY) ## evaluate the models as released that the profile names, for rows beside its own
 	@$(ENVTUNE) evaluate $(RUN) --baselines
+
+calibrate: setup ## run a public model whose BFCL V3 numbers are published, and compare: is this set-up right (ROW=...)
+	@$(ENVTUNE) calibrate --profile $(PROFILE) $(if $(ROW),--row $(ROW))
 
 tables: setup ## write Tables 1 and 2 from the records and the paper's figures
 	@$(ENVTUNE) tables $(RUN)

@@ -35,7 +35,7 @@ SECONDS_A_TOKEN = 0.004
 POLICY: dict[str, Any] = {"policy": "errors", "error_share": 0.1}
 TASKS = load_tasks(RELEASE, SPLIT)
 IDS = [task.id for task in TASKS]
-UPSTREAM = Path(__file__).with_name("upstream_bfcl.py")
+UPSTREAM = Path(__file__).parents[1] / "helpers" / "upstream_bfcl.py"
 
 
 def latencies() -> dict[str, float]:
