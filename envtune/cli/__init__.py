@@ -11,11 +11,11 @@ import sys
 import typer
 
 from envtune import __version__
-from envtune.cli import doctor, environment, evaluation, record, runs
+from envtune.cli import doctor, environment, evaluation, gate, record, report, results, runs
 from envtune.cli.app import app
 from envtune.errors import EnvtuneError
 
-__all__ = ["app", "doctor", "environment", "evaluation", "main", "record", "runs"]
+__all__ = ["app", "doctor", "environment", "evaluation", "gate", "main", "record", "report", "results", "runs"]
 
 
 @app.command()

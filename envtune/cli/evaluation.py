@@ -145,3 +145,54 @@ def _suite_options(texts: list[str], suites: list[str]) -> dict[str, dict[str, A
             raise EnvtuneError(f"--option takes SUITE.NAME=VALUE with one of {', '.join(suites)}, not {text!r}")
         options.setdefault(suite, {})[key] = value
     return options
+
+
+@app.command()
+def calibrate(
+    row: Annotated[
+        str, _option("--row", "A published result in results/published/bfcl_v3.csv: qwen3-8b-fc, xlam-2-8b-fc-r.")
+    ] = "qwen3-8b-fc",
+    profile: ProfileOption = "gpu",
+    base_url: Annotated[
+        Optional[str],  # noqa: UP045 - typer
+        _option("--base-url", "An endpoint that serves the row's model; without it vLLM does, with the profile's options."),
+    ] = None,
+    model: Annotated[Optional[str], _option("--model", "Its name there; the row's hub id without it.")] = None,  # noqa: UP045 - typer
+    out: Annotated[Optional[Path], _option("--out", "Folder for the records.")] = None,  # noqa: UP045 - typer
+    max_tokens: Annotated[int, _option("--max-tokens", "New tokens a reply.")] = 4096,
+    concurrency: Annotated[int, _option("--concurrency", "Items at once.")] = 64,
+) -> None:
+    """Is a set-up right: run a public model whose BFCL V3 numbers the benchmark's authors publish, and compare.
+
+    Exit code 1 when the published average lies outside the interval of ours.
+    """
+    from envtune.evaluation.direct import Request, evaluate_request
+    from envtune.evaluation.records import read_records
+    from envtune.evaluation.session import run_folder
+    from envtune.evaluation.suites import BFCL_V3, Choice
+    from envtune.files import atomic_write
+    from envtune.profile import load_profile
+    from envtune.tables.calibration import calibrate as compare
+    from envtune.tables.calibration import published
+
+    expected, chosen, seed = published(row), load_profile(profile), 42
+    folder = out or chosen.run_dir.parent / "calibration" / row
+    (summary,) = evaluate_request(
+        Request(
+            choices=[Choice(BFCL_V3, release=expected.release, split="full")],
+            model=model or expected.hub_id,
+            base_url=base_url,
+            out=folder,
+            reply_format="fc",
+            seed=seed,
+            decoding={"temperature": 0.001, "max_tokens": max_tokens},
+            concurrency=concurrency,
+            server={**(chosen.evaluation.get("server") or {}), **expected.serve},
+        )
+    )[BFCL_V3]
+    result = compare(expected, read_records(run_folder(folder, BFCL_V3, seed) / "records.jsonl"), summary)
+    with atomic_write(folder / "calibration.md") as stream:
+        stream.write(result.markdown)
+    typer.echo(result.markdown)
+    typer.echo(f"written: {folder / 'calibration.md'}")
+    raise typer.Exit(0 if result.is_right else 1)

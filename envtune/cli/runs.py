@@ -68,12 +68,19 @@ def ablations(
 
 
 @app.command()
-def tables(profile: ProfileOption = "cpu", arm: ArmOption = None, seed: SeedOption = None) -> None:
+def tables(
+    profile: ProfileOption = "cpu",
+    arm: ArmOption = None,
+    seed: SeedOption = None,
+    margin: Annotated[
+        float, typer.Option("--margin", help="Percentage points: a wider interval cannot be called consistent.")
+    ] = 10.0,
+) -> None:
     """Write Tables 1 and 2 from the records and the paper's figures."""
     from envtune.profile import load_profile
     from envtune.tables import write_tables
 
-    for path in write_tables(load_profile(profile, arm=arm, seed=seed)):
+    for path in write_tables(load_profile(profile, arm=arm, seed=seed), margin):
         typer.echo(path)
 
 

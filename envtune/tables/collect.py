@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,8 @@ class Cell:
 @dataclass(frozen=True)
 class Run:
     """One repeat of one suite on one checkpoint. summary: as in its summary.json; cells: stratum -> Cell, of bfcl-v3 always
-    all categories; sound: the same, of the tasks that the list of known defects leaves as sound (bfcl-v3 alone)."""
+    all categories; sound: the same, of the tasks that the list of known defects leaves as sound (bfcl-v3 alone); records: what
+    both are counted from; unsound: ids of those that are in `cells` alone."""
 
     suite: str
     checkpoint: str
@@ -63,6 +64,8 @@ class Run:
     summary: Mapping[str, Any]
     cells: Mapping[str, Cell]
     sound: Mapping[str, Cell]
+    records: tuple[Record, ...] = ()
+    unsound: frozenset[str] = frozenset()
 
     @property
     def about(self) -> Mapping[str, Any]:
@@ -159,12 +162,12 @@ def _read_run(path: Path) -> Run:
     if any(number > items.get(stratum, 0) for stratum, number in counted.items()):
         raise EnvtuneError(f"{path}: its records are not those it speaks of ({counted}, not {dict(items)})")
     cells = {stratum: _cell(items.get(stratum, 0), _of(stratum, listed)) for stratum in strata}
-    sound = {}
+    sound, unsound = {}, frozenset[str]()
     if path.parent.name == BFCL_V3:
         release = summary["identity"]["release"]
-        unsound = {record.id for record in listed if not is_sound(record.id, release)}
+        unsound = frozenset(record.id for record in listed if not is_sound(record.id, release))
         sound = {c: _without(cells[c], unsound, _of(c, listed)) for c in CATEGORIES}
-    return Run(path.parent.name, checkpoint, number, summary, cells, sound)
+    return Run(path.parent.name, checkpoint, number, summary, cells, sound, tuple(listed), unsound)
 
 
 def _of(stratum: str, records: Iterable[Record]) -> list[Record]:
@@ -179,7 +182,7 @@ def _cell(items: int, records: Sequence[Record]) -> Cell:
     return Cell(items, outcomes.count("passed"), outcomes.count("failed"), over_budget, credit)
 
 
-def _without(cell: Cell, ids: set[str], records: Sequence[Record]) -> Cell:
+def _without(cell: Cell, ids: Set[str], records: Sequence[Record]) -> Cell:
     """The cell less these items. Items that have no record stay in it, as not run."""
     kept = [record for record in records if record.id not in ids]
     return _cell(cell.items - (len(records) - len(kept)), kept)

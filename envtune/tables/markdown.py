@@ -2,19 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from envtune.spread import Spread
 from envtune.tables.rows import Part, Row
 
+if TYPE_CHECKING:
+    from envtune.statistics.intervals import Interval
+
 LAST = ("Steps", "Seeds", "Runs", "Commit")
+
+
+class Rendered(NamedTuple):
+    """One table in each form that it is written in; the fields are the files' suffixes."""
+
+    md: str
+    csv: str
+    tex: str
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table of words and figures. title: what it is of; the first `left` columns are words; below: lines under it."""
+
+    title: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    left: int
+    below: tuple[str, ...] = ()
+
+    def markdown(self) -> list[str]:
+        """Its lines, without title and what is below."""
+        return grid(self.head, self.rows, self.left)
 
 
 def grid(head: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> list[str]:
     """A Markdown table; the first `left` columns are words, the others numbers."""
     rule = ["---" if number < left else "---:" for number in range(len(head))]
-    return ["| " + " | ".join(cells) + " |" for cells in (head, rule, *rows)]
+    return ["| " + " | ".join(_cell(cell) for cell in cells) + " |" for cells in (head, rule, *rows)]
+
+
+def _cell(text: str) -> str:
+    """Text that neither ends its cell nor its line: names come from files."""
+    return " ".join(text.replace("|", r"\|").splitlines())
 
 
 def number(value: float | None, digits: int = 2) -> str:
@@ -28,12 +60,32 @@ def spread(figure: Spread, digits: int = 2) -> str:
     return "" if figure.mean is None else f"{figure.mean:.{digits}f}{sd}"
 
 
+def bracketed(interval: Interval | None) -> str:
+    """Low and high end in percent, in brackets after a space; empty for None."""
+    return "" if interval is None else f" [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
+
+
+def averaged(row: Row, strata: Sequence[str], part: Part = "cells") -> str:
+    """Unweighted mean of the strata's accuracies in percent, with its 95 % interval; empty where one of them is."""
+    return spread(row.average(strata, part)) + bracketed(row.average_interval(strata, part))
+
+
 def counted(row: Row, stratum: str, part: Part = "cells") -> str:
-    """Accuracy in percent, and passed of run over all runs; empty unless every item of every run was run."""
+    """Accuracy in percent with its 95 % interval, and passed of run over all runs; empty unless every item of every run was
+    run."""
     figure = row.accuracy(stratum, part)
     if figure.mean is None:
         return ""
-    return f"{spread(figure)} ({row.count(stratum, 'passed', part)}/{row.count(stratum, 'items', part)})"
+    share = f"({row.count(stratum, 'passed', part)}/{row.count(stratum, 'items', part)})"
+    return f"{spread(figure)}{bracketed(row.interval(stratum, part))} {share}"
+
+
+def methods(intervals: Iterable[Interval | None]) -> str:
+    """What the brackets are, for the lines of a block."""
+    known = [interval for interval in intervals if interval is not None]
+    levels = " and ".join(dict.fromkeys(f"{100 * interval.level:g} %" for interval in known)) or "95 %"
+    how = "; ".join(dict.fromkeys(interval.method for interval in known))
+    return f"In brackets: {levels} intervals{f' ({how})' if how else ''}"
 
 
 def text(value: Any) -> str:

@@ -1,14 +1,23 @@
-"""Rows of the tables: the repeats of one checkpoint as one row, and rows of one protocol as one block."""
+"""Rows of the tables: the repeats of one checkpoint as one row, and rows of one protocol as one block.
+
+What computes intervals is imported where one is asked for: the commands that only list or audit do without it.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
 
 from envtune.spread import Spread
 from envtune.tables.collect import Cell, Run
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from envtune.statistics.intervals import Interval
 
 Part = Literal["cells", "sound"]
 _EMPTY = Cell()
@@ -62,6 +71,48 @@ class Row:
         """Of each run the unweighted mean of the strata's accuracies, in percent; empty when one of them is."""
         by_run = zip(*(self.cells(stratum, part) for stratum in strata), strict=True)
         return Spread.of([_mean([cell.accuracy for cell in cells]) for cells in by_run])
+
+    @cached_property
+    def _intervals(self) -> dict[tuple[str, ...], Interval]:
+        """Those computed before: Markdown, CSV and LaTeX show the same ones."""
+        return {}
+
+    def interval(self, stratum: str, part: Part = "cells") -> Interval | None:
+        """The 95 % interval of `accuracy`, in shares; None where that is empty."""
+        if self.accuracy(stratum, part).mean is None:
+            return None
+        key = (part, stratum)
+        if key not in self._intervals:
+            from envtune.statistics.intervals import rate
+
+            self._intervals[key] = rate(self._outcomes([stratum], part))
+        return self._intervals[key]
+
+    def average_interval(self, strata: Sequence[str], part: Part = "cells") -> Interval | None:
+        """The 95 % interval of `average`, in shares; None where that is empty."""
+        if self.average(strata, part).mean is None:
+            return None
+        key = (part, "average", *strata)
+        if key not in self._intervals:
+            from envtune.statistics.intervals import macro_average
+
+            self._intervals[key] = macro_average(self._outcomes(strata, part), list(strata))
+        return self._intervals[key]
+
+    def _outcomes(self, strata: Sequence[str], part: Part) -> DataFrame:
+        """Of these strata, over all runs."""
+        from envtune.statistics.outcomes import outcomes
+
+        return outcomes(
+            {
+                run.seed: [
+                    one
+                    for one in run.records
+                    if one.stratum in strata and (part == "cells" or one.id not in run.unsound)
+                ]
+                for run in self.runs
+            }
+        )
 
     def score(self, strata: Sequence[str]) -> Spread:
         """Of each run the mean partial credit of all its items, in 0..1."""

@@ -1,12 +1,12 @@
-"""Table 1, in distribution: the paper's rows, and ours below them, block by block, as Markdown and as CSV.
+"""Table 1, in distribution: the paper's rows, ours below them, block by block, and both against each other.
+
+As Markdown, as LaTeX, and as CSV (table1_csv.py).
 
 Everything comes from results/: the paper's figures and the copied records. The same files give the same bytes.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -14,13 +14,31 @@ from typing import Any
 
 from envtune.bfcl import CATEGORIES
 from envtune.run_record.evaluations import BFCL_V3
+from envtune.tables.against import against, lines
 from envtune.tables.collect import read_runs
-from envtune.tables.markdown import LAST, arm, counted, decoding, grid, last_cells, notes, number, spread, text, unusual
+from envtune.tables.latex import latex
+from envtune.tables.markdown import (
+    LAST,
+    Grid,
+    Rendered,
+    arm,
+    averaged,
+    counted,
+    decoding,
+    grid,
+    last_cells,
+    methods,
+    notes,
+    spread,
+    unusual,
+)
 from envtune.tables.paper import TABLE1_PROTOCOL, PaperRow, paper_table1
-from envtune.tables.rows import Row, blocks
+from envtune.tables.rows import Part, Row, blocks
+from envtune.tables.table1_csv import in_vain, table1_csv
+from envtune.tables.verdicts import MARGIN
 from envtune.tasks import load_defects
 
-_TITLES = MappingProxyType(
+TITLES = MappingProxyType(
     {
         "base": "Base",
         "miss_func": "Missing functions",
@@ -30,21 +48,72 @@ _TITLES = MappingProxyType(
 )
 
 
-def table1(profile: str, records: Path, paper_folder: Path) -> tuple[str, str]:
-    """(Markdown, CSV) of Table 1 for one profile, from copied records and the paper's figures (results/paper/).
+def table1(profile: str, records: Path, paper_folder: Path, margin: float = MARGIN) -> Rendered:
+    """Table 1 for one profile, from copied records and the paper's figures (results/paper/).
 
-    Raises EnvtuneError on unsound records.
+    margin: of the verdicts, in percentage points. Raises EnvtuneError on unsound records.
     """
     paper = paper_table1(paper_folder)
     ours = blocks([run for run in read_runs(records) if run.suite == BFCL_V3])
-    return _markdown(profile, paper, ours), _csv(paper, [row for rows in ours for row in rows])
+    judged = against(paper, BFCL_V3, TITLES, ours, margin, "in distribution")
+    grids = [_paper_grid(paper), *(_grid(profile, rows) for rows in ours), *judged]
+    return Rendered(
+        _markdown(profile, paper, ours, judged),
+        table1_csv(paper, [row for rows in ours for row in rows], margin),
+        latex("table1", grids),
+    )
+
+
+def _paper_grid(paper: Sequence[PaperRow]) -> Grid:
+    rows = tuple(
+        (
+            row.model,
+            row.variant,
+            f"{row.average:.2f}",
+            *(f"{row.accuracy[category]:.2f}" for category in CATEGORIES),
+            str(row.runs),
+        )
+        for row in paper
+    )
+    head = ("Model", "Variant", "Average", *TITLES.values(), "Runs")
+    return Grid("In distribution, as published: accuracy in %; runs are inferred", head, rows, 2)
+
+
+def _grid(profile: str, rows: Sequence[Row]) -> Grid:
+    identity = rows[0].identity
+    told = tuple(
+        (
+            str(row.identity["model"]),
+            row.checkpoint,
+            averaged(row, CATEGORIES),
+            *(counted(row, category) for category in CATEGORIES),
+            spread(row.score(CATEGORIES), 3),
+            *last_cells(row),
+        )
+        for row in rows
+    )
+    head = ("Model", "Checkpoint", "Average", *TITLES.values(), "Progress", *LAST)
+    protocol = f"protocol {identity['protocol']['name']}, release {identity['release']}"
+    title = f"In distribution, profile {profile}{arm(rows[0].about)}, {protocol}: accuracy in %"
+    return Grid(title, head, told, 2, (f"{_methods(rows)}.", *rows[0].about.get("notes", ())))
+
+
+def _methods(rows: Sequence[Row], part: Part = "cells") -> str:
+    return methods(
+        interval
+        for row in rows
+        for interval in (
+            *(row.interval(category, part) for category in CATEGORIES),
+            row.average_interval(CATEGORIES, part),
+        )
+    )
 
 
 # ---- Markdown
 
 
-def _markdown(profile: str, paper: Sequence[PaperRow], ours: Sequence[Sequence[Row]]) -> str:
-    lines = [
+def _markdown(profile: str, paper: Sequence[PaperRow], ours: Sequence[Sequence[Row]], judged: Sequence[Grid]) -> str:
+    told = [
         "# Table 1: in distribution (BFCL V3 multi-turn, accuracy in %)",
         "",
         "Written by `make tables` from `../paper/table1.csv` and `records/`; do not edit. Each block is one protocol;",
@@ -54,41 +123,19 @@ def _markdown(profile: str, paper: Sequence[PaperRow], ours: Sequence[Sequence[R
         "",
         f"Protocol: {TABLE1_PROTOCOL}. Source: {paper[0].source}. Runs are inferred from the values' grain.",
         "",
-        *grid(
-            ["Model", "Variant", "Average", *_TITLES.values(), "Runs"],
-            [
-                [
-                    row.model,
-                    row.variant,
-                    f"{row.average:.2f}",
-                    *(f"{row.accuracy[c]:.2f}" for c in CATEGORIES),
-                    str(row.runs),
-                ]
-                for row in paper
-            ],
-            left=2,
-        ),
+        *_paper_grid(paper).markdown(),
     ]
     for rows in ours:
-        lines += ["", *_block(profile, rows)]
+        told += ["", *_block(profile, rows)]
     if not ours:
-        lines += ["", f"## Profile {profile}", "", "Not run yet."]
-    return "\n".join(lines) + "\n"
+        told += ["", f"## Profile {profile}", "", "Not run yet."]
+    for one in judged:
+        told += ["", *lines(one)]
+    return "\n".join(told) + "\n"
 
 
 def _block(profile: str, rows: Sequence[Row]) -> list[str]:
     identity, about = rows[0].identity, rows[0].about
-    table = grid(
-        ["Model", "Checkpoint", "Average", *_TITLES.values(), "Progress", *LAST],
-        [
-            [
-                str(row.identity["model"]), row.checkpoint, spread(row.average(CATEGORIES)),
-                *(counted(row, category) for category in CATEGORIES), spread(row.score(CATEGORIES), 3), *last_cells(row),
-            ]
-            for row in rows
-        ],
-        left=2,
-    )  # fmt: skip
     return [
         f"## Profile {profile}{arm(about)}, protocol {identity['protocol']['name']}, release {identity['release']}",
         "",
@@ -100,12 +147,13 @@ def _block(profile: str, rows: Sequence[Row]) -> list[str]:
         f"- Decoding: {decoding(rows[0])}",
         "- Steps: optimizer steps of all stages up to the checkpoint. Progress: mean share of turns that are right, by the",
         "  training rule. Of several runs: mean ± standard deviation, counts over all of them",
+        f"- {_methods(rows)}",
         "",
-        *table,
+        *_grid(profile, rows).markdown(),
         "",
         *_sound(rows),
         *_impossible_turns(rows),
-        *unusual(rows, _TITLES),
+        *unusual(rows, TITLES),
     ]
 
 
@@ -117,11 +165,11 @@ def _sound(rows: Sequence[Row]) -> list[str]:
         f"On the sound tasks alone, {sound} of {items} (list of known defects, version {load_defects().version}):",
         "",
         *grid(
-            ["Checkpoint", "Average", *_TITLES.values()],
+            ["Checkpoint", "Average", *TITLES.values()],
             [
                 [
                     row.checkpoint,
-                    spread(row.average(CATEGORIES, "sound")),
+                    averaged(row, CATEGORIES, "sound"),
                     *(counted(row, c, "sound") for c in CATEGORIES),
                 ]
                 for row in rows
@@ -142,21 +190,15 @@ def _impossible_turns(rows: Sequence[Row]) -> list[str]:
         "Turns that cannot be done, answered without a call (BFCL does not check this; of those reached, over all runs):",
         "",
         *grid(
-            ["Checkpoint", *(_TITLES[category] for category in shown)],
+            ["Checkpoint", *(TITLES[category] for category in shown)],
             [[row.checkpoint, *("/".join(map(str, counts[id(row)][c])) for c in shown)] for row in rows],
             left=1,
         ),
     ]
 
 
-def in_vain(row: Row, category: str) -> tuple[int, int]:
-    """Impossible turns that were answered without a call, and those reached, over all runs."""
-    said = [run.summary.get("irrelevance", {}).get(category, {}) for run in row.runs]
-    return sum(one.get("without_call", 0) for one in said), sum(one.get("turns", 0) for one in said)
-
-
 def _items(identity: Mapping[str, Any]) -> str:
-    return ", ".join(f"{n} {_TITLES[c].lower()}" for c in CATEGORIES if (n := identity["items"].get(c, 0)))
+    return ", ".join(f"{n} {TITLES[c].lower()}" for c in CATEGORIES if (n := identity["items"].get(c, 0)))
 
 
 def _split(about: Mapping[str, Any]) -> str:
@@ -171,54 +213,3 @@ def _cut(identity: Mapping[str, Any]) -> str:
         if cut
         else "all"
     )
-
-
-# ---- CSV
-
-
-def _csv(paper: Sequence[PaperRow], ours: Sequence[Row]) -> str:
-    parts = ("", "_sd", "_passed", "_items", "_not_run", "_over_budget", "_progress")
-    columns = [
-        "source", "protocol", "release", "items_sha256", "tools_cut", "model", "variant", "training_steps", "seeds",
-        "commit", "runs", "average", "average_sd", "progress",
-        *(f"{category}{part}" for category in CATEGORIES for part in parts),
-        "defects_version", "average_sound",
-        *(f"{category}_sound{part}" for category in CATEGORIES for part in ("", "_passed", "_items")),
-        *(f"{category}_impossible{part}" for category in CATEGORIES for part in ("_turns", "_without_call")),
-    ]  # fmt: skip
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    for published in paper:
-        row: dict[str, Any] = {"source": published.source, "protocol": "as published", "model": published.model}
-        row |= {"variant": published.variant, "runs": published.runs, "average": f"{published.average:.2f}"}
-        writer.writerow(row | {category: f"{value:.2f}" for category, value in published.accuracy.items()})
-    for one in ours:
-        writer.writerow(_csv_row(one))
-    return stream.getvalue()
-
-
-def _csv_row(row: Row) -> dict[str, Any]:
-    average = row.average(CATEGORIES)
-    values: dict[str, Any] = {
-        "source": "envtune", "protocol": row.identity["protocol"]["name"], "release": row.identity["release"],
-        "items_sha256": row.identity["items_sha256"], "tools_cut": " ".join(map(str, row.identity["tools_cut"])),
-        "model": row.identity["model"], "variant": row.checkpoint,
-        "training_steps": text(row.about.get("training_steps")), "seeds": row.seeds, "commit": " ".join(row.commits),
-        "runs": len(row.runs), "average": number(average.mean), "average_sd": number(average.sd),
-        "progress": number(row.score(CATEGORIES).mean, 4), "defects_version": load_defects().version,
-        "average_sound": number(row.average(CATEGORIES, "sound").mean),
-    }  # fmt: skip
-    for category in CATEGORIES:
-        accuracy = row.accuracy(category)
-        values |= {category: number(accuracy.mean), f"{category}_sd": number(accuracy.sd)}
-        values |= {
-            f"{category}_{what}": row.count(category, what) for what in ("passed", "items", "not_run", "over_budget")
-        }
-        values[f"{category}_progress"] = number(row.score([category]).mean, 4)
-        values[f"{category}_sound"] = number(row.accuracy(category, "sound").mean)
-        values |= {f"{category}_sound_{what}": row.count(category, what, "sound") for what in ("passed", "items")}
-        without, turns = in_vain(row, category)
-        if turns:
-            values |= {f"{category}_impossible_turns": turns, f"{category}_impossible_without_call": without}
-    return values

@@ -1,23 +1,35 @@
-"""Table 2, out of distribution: the paper's rows, and ours below them; then suites that the paper does not have.
+"""Table 2, out of distribution: the paper's rows, ours below them, and both against each other; then suites that the paper
+does not have.
 
-As Markdown and as CSV (one line a stratum), from the paper's figures and the copied records. A block is one protocol of
+As Markdown, as LaTeX, and as CSV (table2_csv.py), from the paper's figures and the copied records. A block is one protocol of
 one suite. The same files give the same bytes.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from envtune.spread import Spread
+from envtune.tables.against import against, lines
 from envtune.tables.collect import read_left_out, read_runs
 from envtune.tables.figures import beside
-from envtune.tables.markdown import LAST, arm, counted, decoding, grid, last_cells, notes, number, spread, text, unusual
+from envtune.tables.latex import latex
+from envtune.tables.markdown import (
+    LAST,
+    Grid,
+    Rendered,
+    arm,
+    averaged,
+    counted,
+    decoding,
+    last_cells,
+    methods,
+    notes,
+    unusual,
+)
 from envtune.tables.paper import (
     MULTI_STEP_ITEMS,
     MULTI_TURN_ITEMS,
@@ -28,6 +40,10 @@ from envtune.tables.paper import (
     paper_table2,
 )
 from envtune.tables.rows import Row, blocks
+from envtune.tables.table2_csv import table2_csv
+from envtune.tables.verdicts import MARGIN
+
+_Shape = tuple[tuple[str, ...], tuple[tuple[str, ...], ...], int]  # of a Grid: head, rows, left
 
 
 @dataclass(frozen=True)
@@ -67,14 +83,57 @@ SUITES = (
 )
 
 
-def table2(profile: str, records: Path, paper_folder: Path) -> tuple[str, str]:
-    """(Markdown, CSV) of Table 2 for one profile, from copied records and the paper's figures (results/paper/).
+def table2(profile: str, records: Path, paper_folder: Path, margin: float = MARGIN) -> Rendered:
+    """Table 2 for one profile, from copied records and the paper's figures (results/paper/).
 
-    Raises EnvtuneError on unsound records.
+    margin: of the verdicts, in percentage points. Raises EnvtuneError on unsound records.
     """
     paper, runs = paper_table2(paper_folder), read_runs(records)
     ours = {suite.name: blocks([run for run in runs if run.suite == suite.name]) for suite in SUITES}
-    return _markdown(profile, paper, ours, read_left_out(records)), _csv(paper, ours)
+    judged = [
+        one
+        for suite in SUITES
+        if suite.in_paper
+        for one in against(paper, suite.name, suite.titles, ours[suite.name], margin, suite.title)
+    ]
+    grids = [_grid(profile, suite, rows) for suite in SUITES for rows in ours[suite.name]]
+    titles = {suite.name: suite.titles for suite in SUITES}
+    return Rendered(
+        _markdown(profile, paper, ours, judged, read_left_out(records)),
+        table2_csv(paper, titles, ours, margin),
+        latex("table2", [_paper_grid(paper), *grids, *judged]),
+    )
+
+
+def _paper_grid(paper: Sequence[PaperRow2]) -> Grid:
+    head = ("Model", "Variant", *(_paper_title(*where) for where in TABLE2_COLUMNS.values()))
+    rows = tuple(
+        (row.model, row.variant, *(f"{row.accuracy[column]:.2f}" for column in TABLE2_COLUMNS)) for row in paper
+    )
+    return Grid("Out of distribution, as published: accuracy in %", head, rows, 2, (_on_headers(paper),))
+
+
+def _grid(profile: str, suite: Suite, rows: Sequence[Row]) -> Grid:
+    """A row a checkpoint and a column a stratum; the other way round for a suite of many strata."""
+    identity = rows[0].identity
+    titles = _titles(suite, identity)
+    title = (
+        f"{suite.title}, profile {profile}{arm(rows[0].about)}, protocol {identity['protocol']['name']}: accuracy in %"
+    )
+    below = (f"{_methods(rows, titles)}.", *rows[0].about.get("notes", ()))
+    return Grid(title, *(_wide(rows, titles) if suite.titles else _narrow(rows, titles)), below)
+
+
+def _titles(suite: Suite, identity: Mapping[str, Any]) -> Mapping[str, str]:
+    return suite.titles or {stratum: stratum for stratum in identity["items"]}
+
+
+def _methods(rows: Sequence[Row], titles: Mapping[str, str]) -> str:
+    return methods(
+        interval
+        for row in rows
+        for interval in (*(row.interval(stratum) for stratum in titles), row.average_interval(list(titles)))
+    )
 
 
 # ---- Markdown
@@ -84,9 +143,10 @@ def _markdown(
     profile: str,
     paper: Sequence[PaperRow2],
     ours: Mapping[str, Sequence[Sequence[Row]]],
+    judged: Sequence[Grid],
     left_out: Mapping[str, str],
 ) -> str:
-    lines = [
+    told = [
         "# Table 2: out of distribution (accuracy in %)",
         "",
         "Written by `make tables` from `../paper/table2.csv` and `records/`; do not edit. Each block is one protocol of one",
@@ -98,23 +158,21 @@ def _markdown(
         "",
         f"Protocol: {TABLE2_PROTOCOL}. Source: {paper[0].source}.",
         "",
-        *grid(
-            ["Model", "Variant", *(_paper_title(*where) for where in TABLE2_COLUMNS.values())],
-            [[row.model, row.variant, *(f"{row.accuracy[column]:.2f}" for column in TABLE2_COLUMNS)] for row in paper],
-            left=2,
-        ),
+        *_paper_grid(paper).markdown(),
         "",
         _on_headers(paper),
     ]
     for suite in SUITES:
         if suite == next(one for one in SUITES if not one.in_paper):
-            lines += ["", "# Beyond the paper", "", "Suites that the paper's tables do not have, in the same form."]
+            for one in judged:
+                told += ["", *lines(one)]
+            told += ["", "# Beyond the paper", "", "Suites that the paper's tables do not have, in the same form."]
         for rows in ours[suite.name]:
-            lines += ["", *_block(profile, suite, rows)]
+            told += ["", *_block(profile, suite, rows)]
         if not ours[suite.name]:
             why = f"Left out: {left_out[suite.name]}" if suite.name in left_out else "Not run."
-            lines += ["", f"## Profile {profile}, {suite.title}", "", why]
-    return "\n".join(lines) + "\n"
+            told += ["", f"## Profile {profile}, {suite.title}", "", why]
+    return "\n".join(told) + "\n"
 
 
 def _paper_title(suite: str, stratum: str) -> str:
@@ -139,10 +197,9 @@ def _names(rows: Sequence[PaperRow2]) -> str:
 
 def _block(profile: str, suite: Suite, rows: Sequence[Row]) -> list[str]:
     identity = rows[0].identity
-    titles = suite.titles or {stratum: stratum for stratum in identity["items"]}
+    titles = _titles(suite, identity)
     packages = ", ".join(f"{name} {version}" for name, version in identity["packages"].items())
     options = ", ".join(f"{name} {value}" for name, value in identity["options"].items())
-    table = _wide(rows, titles) if suite.titles else _narrow(rows, titles)
     return [
         f"## Profile {profile}{arm(rows[0].about)}, {suite.title}, protocol {identity['protocol']['name']}",
         "",
@@ -156,8 +213,9 @@ def _block(profile: str, suite: Suite, rows: Sequence[Row]) -> list[str]:
         "- Average: unweighted mean of the columns"
         if suite.titles
         else "- Average: unweighted mean of the categories run, not BFCL's overall score",
+        f"- {_methods(rows, titles)}",
         "",
-        *table,
+        *_grid(profile, suite, rows).markdown(),
         *beside(rows, titles),
         *unusual(rows, titles),
     ]
@@ -175,81 +233,28 @@ def _items(identity: Mapping[str, Any], titles: Mapping[str, str]) -> str:
     return ", ".join(f"{n} {titles.get(stratum, stratum).lower()}" for stratum, n in identity["items"].items())
 
 
-def _wide(rows: Sequence[Row], titles: Mapping[str, str]) -> list[str]:
+def _wide(rows: Sequence[Row], titles: Mapping[str, str]) -> _Shape:
     """A row a checkpoint, a column a stratum."""
-    return grid(
-        ["Model", "Checkpoint", "Average", *titles.values(), *LAST],
-        [
-            [
-                str(row.identity["model"]),
-                row.checkpoint,
-                spread(row.average(list(titles))),
-                *(counted(row, stratum) for stratum in titles),
-                *last_cells(row),
-            ]
-            for row in rows
-        ],
-        left=2,
+    told = tuple(
+        (
+            str(row.identity["model"]),
+            row.checkpoint,
+            averaged(row, list(titles)),
+            *(counted(row, stratum) for stratum in titles),
+            *last_cells(row),
+        )
+        for row in rows
     )
+    return ("Model", "Checkpoint", "Average", *titles.values(), *LAST), told, 2
 
 
-def _narrow(rows: Sequence[Row], titles: Mapping[str, str]) -> list[str]:
+def _narrow(rows: Sequence[Row], titles: Mapping[str, str]) -> _Shape:
     """A row a stratum, a column a checkpoint."""
     last = [last_cells(row) for row in rows]
-    return grid(
-        ["Category", *(row.checkpoint for row in rows)],
-        [
-            ["Model", *(str(row.identity["model"]) for row in rows)],
-            *([title, *(counted(row, stratum) for row in rows)] for stratum, title in titles.items()),
-            ["Average", *(spread(row.average(list(titles))) for row in rows)],
-            *([name, *(cells[place] for cells in last)] for place, name in enumerate(LAST)),
-        ],
-        left=1,
+    told = (
+        ("Model", *(str(row.identity["model"]) for row in rows)),
+        *((title, *(counted(row, stratum) for row in rows)) for stratum, title in titles.items()),
+        ("Average", *(averaged(row, list(titles)) for row in rows)),
+        *((name, *(cells[place] for cells in last)) for place, name in enumerate(LAST)),
     )
-
-
-# ---- CSV
-
-_COLUMNS = (
-    "source", "suite", "protocol", "packages", "items_sha256", "user", "model", "variant", "training_steps", "seeds",
-    "commit", "runs", "stratum", "accuracy", "sd", "passed", "items", "not_run", "over_budget", "score",
-)  # fmt: skip
-
-
-def _csv(paper: Sequence[PaperRow2], ours: Mapping[str, Sequence[Sequence[Row]]]) -> str:
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, _COLUMNS, restval="", lineterminator="\n")
-    writer.writeheader()
-    for published in paper:
-        for column, (suite, stratum) in TABLE2_COLUMNS.items():
-            said = {"source": published.source, "suite": suite, "protocol": "as published", "model": published.model}
-            said |= {"variant": published.variant, "stratum": stratum}
-            writer.writerow(said | {"accuracy": f"{published.accuracy[column]:.2f}"})
-    for suite in SUITES:
-        for rows in ours[suite.name]:
-            for row in rows:
-                writer.writerows(_csv_rows(suite, row))
-    return stream.getvalue()
-
-
-def _csv_rows(suite: Suite, row: Row) -> list[dict[str, Any]]:
-    identity = row.identity
-    strata = list(suite.titles or identity["items"])
-    said = {
-        "source": "envtune", "suite": suite.name, "protocol": identity["protocol"]["name"],
-        "packages": " ".join(f"{name}=={version}" for name, version in identity["packages"].items()),
-        "items_sha256": identity["items_sha256"], "user": (identity.get("user") or {}).get("model", ""),
-        "model": identity["model"], "variant": row.checkpoint,
-        "training_steps": text(row.about.get("training_steps")), "seeds": row.seeds, "commit": " ".join(row.commits),
-        "runs": len(row.runs),
-    }  # fmt: skip
-    lines = [said | _figures("average", row.average(strata), row.score(strata))]
-    for stratum in strata:
-        counts = {what: row.count(stratum, what) for what in ("passed", "items", "not_run", "over_budget")}
-        lines.append(said | _figures(stratum, row.accuracy(stratum), row.score([stratum])) | counts)
-    return lines
-
-
-def _figures(stratum: str, accuracy: Spread, score: Spread) -> dict[str, str]:
-    values = {"accuracy": number(accuracy.mean), "sd": number(accuracy.sd), "score": number(score.mean, 4)}
-    return {"stratum": stratum, **values}
+    return ("Category", *(row.checkpoint for row in rows)), told, 1

@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import json
+import re
 import shutil
 import statistics
 from pathlib import Path
@@ -31,6 +32,12 @@ from envtune.tasks import cut_tools, find_task, load_defects
 
 IDS = [f"multi_turn_{category}_{number}" for category in ("base", "miss_func") for number in (1, 2)]
 NAMES = ["start", "stage1", "stage2", "stage3"]
+
+
+def shown(profile: str, records: Path, paper: Path) -> tuple[str, str]:
+    """Markdown without its intervals, and CSV."""
+    told = table1(profile, records, paper)
+    return re.sub(r" \[[-0-9.]+, [0-9.]+\]", "", told.md), told.csv
 
 
 def measure(run: Path, checkpoint: str, policy: str, seed: int = 7, **change: Any) -> dict[str, Any]:
@@ -77,7 +84,7 @@ def rows_of(text: str) -> dict[str, dict[str, str]]:
 
 
 def test_cells(records: Path) -> None:
-    markdown, text = table1("small", records, PAPER)
+    markdown, text = shown("small", records, PAPER)
     rows = rows_of(text)
     assert list(rows) == ["start", "stage1", "stage2"]
     assert {c: rows["start"][c] for c in CATEGORIES} == {
@@ -94,7 +101,7 @@ def test_cells(records: Path) -> None:
 
 
 def test_progress_is_the_mean_score_of_the_turns(run: Path, records: Path) -> None:
-    markdown, text = table1("small", records, PAPER)
+    markdown, text = shown("small", records, PAPER)
     scores = [record.score for record in read_records(run_folder(run / "start", "bfcl-v3", 7) / "records.jsonl")]
     wanted = statistics.fmean(score for score in scores if score is not None)
     assert len(scores) == 4 and 0 < wanted < 1, "silence is right where nothing can be done"
@@ -105,7 +112,7 @@ def test_progress_is_the_mean_score_of_the_turns(run: Path, records: Path) -> No
 
 
 def test_turns_that_cannot_be_done(records: Path) -> None:
-    markdown, text = table1("small", records, PAPER)
+    markdown, text = shown("small", records, PAPER)
     block = markdown.split("Turns that cannot be done, answered without a call")[1]
     assert "| Checkpoint | Missing functions |" in block and "| start | 2/2 |" in block
     assert rows_of(text)["start"]["miss_func_impossible_turns"] == "2"
@@ -115,7 +122,7 @@ def test_turns_that_cannot_be_done(records: Path) -> None:
         "miss_param": {"turns": 3, "without_call": 0},
     }
     copied(records, "start").write_text(json.dumps(summary))
-    markdown, text = table1("small", records, PAPER)
+    markdown, text = shown("small", records, PAPER)
     assert "| start | 1/2 | 0/3 |" in markdown.split("Turns that cannot be done")[1]
     row = rows_of(text)["start"]
     assert (row["miss_func_impossible_without_call"], row["base_impossible_turns"]) == ("1", "")
@@ -125,7 +132,7 @@ def test_several_seeds_are_one_row(tmp_path: Path) -> None:
     for seed, policy in ((9, "errors"), (10, "gold"), (11, "silent")):
         measure(tmp_path / "run", "start", policy, seed)
     copy_records(tmp_path / "run", ["start"], tmp_path / "records")
-    markdown, text = table1("small", tmp_path / "records", PAPER)
+    markdown, text = shown("small", tmp_path / "records", PAPER)
     shares = []
     for run in read_runs(tmp_path / "records"):
         passed = run.cells["base"].passed
@@ -143,7 +150,7 @@ def test_several_seeds_are_one_row(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "run" / "start" / "bfcl-v3" / "seed10")
     measure(tmp_path / "run", "start", "gold", 10, broken="multi_turn_base_2")
     copy_records(tmp_path / "run", ["start"], tmp_path / "records")
-    row = rows_of(table1("small", tmp_path / "records", PAPER)[1])["start"]
+    row = rows_of(shown("small", tmp_path / "records", PAPER)[1])["start"]
     assert (row["base"], row["base_sd"], row["base_not_run"]) == ("", "", "1") and row["miss_func"] != ""
 
 
@@ -151,13 +158,13 @@ def test_formats_never_share_a_block(tmp_path: Path) -> None:
     measure(tmp_path / "run", "start", "gold")
     measure(tmp_path / "run", "stage1", "gold", reply_format="fc")
     copy_records(tmp_path / "run", NAMES, tmp_path / "records")
-    first, second = table1("small", tmp_path / "records", PAPER)[0].split("\n## Profile small, protocol ")[1:]
+    first, second = shown("small", tmp_path / "records", PAPER)[0].split("\n## Profile small, protocol ")[1:]
     assert first.startswith("kit-format-1,") and "| start |" in first and "| stage1 |" not in first
     assert second.startswith("native-fc-1,") and "| stage1 |" in second and "| start |" not in second
 
 
 def test_the_sound_tasks_stand_beside_all_of_them(run: Path, records: Path) -> None:
-    markdown, text = table1("small", records, PAPER)
+    markdown, text = shown("small", records, PAPER)
     assert "On the sound tasks alone, 4 of 4 (list of known defects, version" in markdown
     # make one of the passed items a known defect: of the records' ids only the list decides
     path = copied(records, "stage2", "jsonl.gz")
@@ -165,7 +172,7 @@ def test_the_sound_tasks_stand_beside_all_of_them(run: Path, records: Path) -> N
         renamed = stream.read().replace('"multi_turn_miss_func_1"', '"multi_turn_miss_func_49"')
     with gzip.open(path, "wt") as stream:
         stream.write(renamed)
-    markdown, text = table1("small", records, PAPER)
+    markdown, text = shown("small", records, PAPER)
     assert "On the sound tasks alone, 3 of 4 (" in markdown
     assert "| stage2 |  | 100.00 (2/2) | 100.00 (1/1) |  |  |" in markdown
     row = rows_of(text)["stage2"]
@@ -176,7 +183,7 @@ def test_the_sound_tasks_stand_beside_all_of_them(run: Path, records: Path) -> N
 
 
 def test_what_was_not_run_is_not_in_the_sound_cells_either(records: Path) -> None:
-    _, text = table1("small", records, PAPER)
+    _, text = shown("small", records, PAPER)
     assert (rows_of(text)["stage1"]["miss_func_sound"], rows_of(text)["stage1"]["base_sound"]) == ("", "100.00")
 
 
@@ -187,14 +194,15 @@ def test_without_a_run_the_tables_are_written_from_the_copies(records: Path, tmp
     )  # fmt: skip
     before = files(records)
     written = write_tables(profile)
-    assert [path.name for path in written] == ["table1.md", "table1.csv", "table2.md", "table2.csv"]
+    assert [path.name for path in written] == [f"table{n}.{suffix}" for n in (1, 2) for suffix in ("md", "csv", "tex")]
     assert files(records) == before
-    assert written[0].read_text() == table1("small", records, PAPER)[0]
+    assert written[0].read_text() == table1("small", records, PAPER).md
 
 
 def test_blocks_are_protocols(records: Path) -> None:
-    markdown, _ = table1("small", records, PAPER)
-    paper, first, second = markdown.split("\n## ")[1:]
+    markdown, _ = shown("small", records, PAPER)
+    paper, first, second, against = markdown.split("\n## ")[1:]
+    assert against.startswith("Against the paper, in distribution\n") and "| Scripted |" not in against
     assert paper.startswith("The paper\n") and "Protocol: as published" in paper and "| watt-tool-8B |" in paper
     for block, checkpoints, cut in ((first, ["start", "stage1"], 12), (second, ["stage2"], 14)):
         assert f"Tool docs: cut to at most {cut} tools" in block
@@ -235,7 +243,7 @@ def test_over_budget_is_told_apart_from_wrong(records: Path) -> None:
     rows[0]["details"] |= {"over_budget": True}
     with gzip.open(path, "wt") as stream:
         stream.writelines(json.dumps(row) + "\n" for row in rows)
-    markdown, text = table1("small", records, PAPER)
+    markdown, text = shown("small", records, PAPER)
     assert "Over budget (outgrew the model's context; not passed): start, base: 1 of 2." in markdown
     assert rows_of(text)["start"]["base_over_budget"] == "1" and rows_of(text)["start"]["base"] == "0.00"
 
@@ -246,7 +254,7 @@ def test_a_run_that_was_cut_short_leaves_empty_cells(run: Path, records: Path) -
         lines = stream.readlines()
     with gzip.open(path, "wt") as stream:
         stream.writelines(lines[:3])
-    _, text = table1("small", records, PAPER)
+    _, text = shown("small", records, PAPER)
     assert (rows_of(text)["stage2"]["base"], rows_of(text)["stage2"]["miss_func"]) == ("100.00", "")
 
 
@@ -263,7 +271,7 @@ def test_records_that_do_not_belong_to_their_summary(records: Path) -> None:
 
 
 def test_nothing_measured_yet(tmp_path: Path) -> None:
-    markdown, text = table1("small", tmp_path, PAPER)
+    markdown, text = shown("small", tmp_path, PAPER)
     assert "Not run yet." in markdown and rows_of(text) == {}
     copy_records(tmp_path, ["start"], tmp_path / "records")
     assert not (tmp_path / "records").exists()
@@ -277,6 +285,5 @@ def test_nothing_measured_yet(tmp_path: Path) -> None:
     "folder", [pytest.param(p.parent, id=p.parent.name) for p in sorted((ROOT / "results").glob("*/table1.md"))]
 )
 def test_the_committed_table_is_what_its_records_give(folder: Path) -> None:
-    markdown, text = table1(folder.name, folder / "records", PAPER)
-    assert (folder / "table1.md").read_text() == markdown
-    assert (folder / "table1.csv").read_text() == text
+    for suffix, text in table1(folder.name, folder / "records", PAPER)._asdict().items():
+        assert (folder / f"table1.{suffix}").read_text() == text
