@@ -1,6 +1,7 @@
 """`envtune figures`: all figures of a profile, as SVG and PNG, into results/<profile>/figures/.
 
-curves.csv.gz there is what they were made from. Where there is no run (a fresh checkout), they are made anew from that copy.
+curves.csv.gz there is what they were made from. Of runs that are not on this machine (a fresh checkout has none) the curves
+are those of that copy: remove it to be rid of a run.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from envtune.curriculum import ARMS
 from envtune.errors import EnvtuneError
 from envtune.figures.ablations import FIGURES, ablation_figure, paper_points
 from envtune.figures.curves import COLUMNS, read_curves
@@ -28,10 +30,9 @@ def write_figures(profile: Profile) -> list[Path]:
     Raises EnvtuneError on a file that cannot be read.
     """
     folder = profile.results_dir / "figures"
-    curves, points = read_curves(profile), paper_points(PAPER)
-    if curves.empty:
-        curves = _read_copy(folder / CURVES)
-    else:
+    points = paper_points(PAPER)
+    curves = with_copied(read_curves(profile), folder / CURVES)
+    if not curves.empty:
         with atomic_write(folder / CURVES) as stream:
             curves.to_csv(stream, index=False)
     written = []
@@ -48,10 +49,16 @@ def write_figures(profile: Profile) -> list[Path]:
     return written
 
 
-def _read_copy(path: Path) -> pd.DataFrame:
+def with_copied(curves: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """The curves, and of runs that are not among them those of the copy, if there is one; arms in the order of `ARMS`, seeds
+    ascending."""
     if not path.is_file():
-        return pd.DataFrame(columns=list(COLUMNS))
+        return curves
     try:
-        return pd.read_csv(path)[list(COLUMNS)]
+        copied = pd.read_csv(path)[list(COLUMNS)]
+        others = copied[~copied["run"].isin(set(curves["run"]))]
+        both = others if curves.empty else pd.concat([curves, others]) if len(others) else curves
+        place = both["arm"].map(list(ARMS).index)
     except (OSError, EOFError, ValueError, KeyError) as error:
         raise EnvtuneError(f"{path} cannot be read ({error}); remove it, or restore it from the repository") from error
+    return both.assign(place=place).sort_values(["place", "seed"], kind="stable", ignore_index=True)[list(COLUMNS)]

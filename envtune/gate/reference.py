@@ -122,7 +122,7 @@ class TrainingRun:
         path, steps = self.folder / stage / "metrics.jsonl", []
         for number, row in read_jsonl(path):
             step, data = (row.get("step"), row.get("data")) if isinstance(row, dict) else (None, None)
-            if not isinstance(step, int) or not isinstance(data, dict):
+            if type(step) is not int or not 0 <= step < 10**9 or not isinstance(data, dict):
                 raise Incomparable(
                     f"{path}, line {number}: no step of training; run `envtune train` again to write it anew"
                 )

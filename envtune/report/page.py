@@ -7,6 +7,7 @@ HTML is text), figures, and the style. A content security policy allows that sty
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -28,6 +29,7 @@ from envtune.viewer.text import visible
 PAGE = "report.html"
 _LONGEST = 200_000  # characters of the run's record that the page holds
 _DIFF = 2000  # of the diff in it
+_INTERVAL = re.compile(r"\[-?[\d.]+, -?[\d.]+\]")  # is not broken over two lines
 _HOURS = ("gpu_hours", "GPU-hours"), ("core_hours", "core-hours")
 
 
@@ -103,5 +105,6 @@ def _markdown(text: str) -> Markup:
         if token.type in ("heading_open", "heading_close"):
             token.tag = f"h{min(int(token.tag[1:]) + 2, 6)}"
     html = parser.renderer.render(tokens, parser.options, {})
+    html = _INTERVAL.sub(r'<span class="whole">\g<0></span>', html)
     boxed = html.replace("<table>", '<div class="scroll" tabindex="0"><table>').replace("</table>", "</table></div>")
     return Markup(boxed)

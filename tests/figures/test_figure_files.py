@@ -15,9 +15,10 @@ from matplotlib.figure import Figure
 from envtune.errors import EnvtuneError
 from envtune.figures import read_curves, write_figures
 from envtune.figures.ablations import FIGURES, ablation_figure, paper_points
+from envtune.figures.curves import COLUMNS
 from envtune.figures.style import styled
 from envtune.figures.training import training_figure
-from envtune.figures.write import PAPER
+from envtune.figures.write import PAPER, with_copied
 from envtune.profile import Profile, load_profile
 
 LENGTHS = {"stage1": 7, "stage2": 8, "stage3": 9, "stage4": 8}
@@ -163,3 +164,20 @@ def test_curves_of_a_run_that_is_gone_do_not_stay(profile: Profile) -> None:
     old.parent.mkdir(parents=True)
     old.write_text("old")
     assert old not in write_figures(profile) and not old.exists()
+
+
+def test_runs_of_another_machine_stay(runs: Profile, tmp_path: Path) -> None:
+    copy = tmp_path / "curves.csv"
+    read_curves(runs).to_csv(copy, index=False)
+    folder = runs.run_dir.parent
+    for gone in ("gpu", "gpu.single-stage.seed42"):
+        (folder / gone).rename(folder / f"gone.{gone}")
+    make_run_folder(folder, "gpu.full.seed43", "full", 43, {"stage1": 3})  # begun anew here
+    make_run_folder(folder, "gpu.no-augmentation.seed42", "no-augmentation", 42, LENGTHS)
+    curves = with_copied(read_curves(runs), copy)
+    assert list(dict.fromkeys(curves["run"])) == [
+        "gpu", "gpu.full.seed43", "gpu.no-augmentation.seed42", "gpu.single-stage.seed42",
+    ]  # fmt: skip
+    last = curves.groupby("run")["overall_step"].max()
+    assert last["gpu"] == sum(LENGTHS.values())
+    assert list(curves.columns) == list(COLUMNS)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
 from envtune.cli import app
@@ -108,3 +110,32 @@ def edit(path: Path, change: Any) -> None:
     value = json.loads(path.read_text(encoding="utf-8"))
     changed = change(value)
     path.write_text(json.dumps(value if changed is None else changed), encoding="utf-8")
+
+
+VALUES = st.one_of(
+    st.none(), st.booleans(), st.integers(-(10**20), 10**20), st.floats(), st.text(max_size=5), st.just([]), st.just({}),
+    st.just(10**400), st.just([[[]]]), st.just({"a": {"b": "c"}}),
+)  # fmt: skip
+EDITS = st.lists(st.tuples(st.floats(0, 1), VALUES, st.booleans()), min_size=1, max_size=3)  # where, what, taken out
+
+
+def mutate(value: Any, edits: Sequence[tuple[float, Any, bool]]) -> None:
+    """Replace values at any depth of a JSON value, or take them out."""
+    for where, put, removed in edits:
+        if there := nodes(value):
+            container, key = there[int(where * (len(there) - 1))]
+            if removed:
+                del container[key]
+            else:
+                container[key] = copy.deepcopy(put)
+
+
+def nodes(value: Any) -> list[tuple[Any, Any]]:
+    """(container, key) of every value in a JSON value."""
+    found: list[tuple[Any, Any]] = []
+    pairs = (
+        list(value.items()) if isinstance(value, dict) else list(enumerate(value)) if isinstance(value, list) else []
+    )
+    for key, inner in pairs:
+        found += [(value, key), *nodes(inner)]
+    return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import gzip
 import json
 import random
@@ -14,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from made_sides import SUITE, edit, make_side, refused, regress, verdicts
+from made_sides import EDITS, SUITE, edit, make_side, mutate, refused, regress, verdicts
 
 from envtune.files import sha256_json
 
@@ -181,11 +180,6 @@ def test_names_from_files_do_not_reach_the_terminal_raw(tmp_path: Path) -> None:
 
 # ---- mutations of real records: 0, 1 or 2, never anything else
 
-VALUES = st.one_of(
-    st.none(), st.booleans(), st.integers(-(10**20), 10**20), st.floats(), st.text(max_size=5), st.just([]), st.just({}),
-    st.just(10**400), st.just([[[]]]), st.just({"a": {"b": "c"}}),
-)  # fmt: skip
-
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -230,19 +224,8 @@ def test_mutated_bytes(place: Path, packed: bool, cuts: list[tuple[float, bytes,
     judged(folder)
 
 
-def nodes(value: Any) -> list[tuple[Any, Any]]:
-    """(container, key) of every value in a JSON value."""
-    found: list[tuple[Any, Any]] = []
-    pairs = (
-        list(value.items()) if isinstance(value, dict) else list(enumerate(value)) if isinstance(value, list) else []
-    )
-    for key, inner in pairs:
-        found += [(value, key), *nodes(inner)]
-    return found
-
-
 @MUTATING
-@given(packed=st.booleans(), edits=st.lists(st.tuples(st.floats(0, 1), VALUES, st.booleans()), min_size=1, max_size=3))
+@given(packed=st.booleans(), edits=EDITS)
 def test_mutated_values(place: Path, packed: bool, edits: list[tuple[float, Any, bool]]) -> None:
     """Any value at any depth of the summary or of the records replaced by another one, or taken out."""
     folder, stem = copied(place)
@@ -251,13 +234,7 @@ def test_mutated_values(place: Path, packed: bool, edits: list[tuple[float, Any,
         value: Any = [json.loads(line) for line in gzip.decompress(records.read_bytes()).splitlines()]
     else:
         value = json.loads(summary.read_text())
-    for where, put, removed in edits:
-        if there := nodes(value):
-            container, key = there[int(where * (len(there) - 1))]
-            if removed:
-                del container[key]
-            else:
-                container[key] = copy.deepcopy(put)
+    mutate(value, edits)
     if packed:
         records.write_bytes(gzip.compress("".join(json.dumps(row) + "\n" for row in value).encode()))
     else:

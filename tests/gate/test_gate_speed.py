@@ -7,9 +7,11 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
-from made_sides import edit, refused, regress
+from hypothesis import HealthCheck, given, settings
+from made_sides import EDITS, edit, mutate, refused, regress
 
 
 @pytest.fixture(scope="module")
@@ -64,3 +66,15 @@ def test_no_benchmarks(files: tuple[Path, Path], tmp_path: Path) -> None:
     for content in ("", "[]", "{}", '{"benchmarks": 3}', '{"benchmarks": [{"fullname": "x", "stats": {"mean": "1"}}]}'):
         after.write_text(content)
         refused(regress("--speed", before, after), str(after))
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(edits=EDITS)
+def test_mutated_files(measured: Path, tmp_path: Path, edits: Any) -> None:
+    copy = tmp_path / "mutated.json"
+    shutil.copy(measured, copy)
+    edit(copy, lambda data: mutate(data, edits))
+    done = regress("--speed", measured, copy)
+    assert done.exit_code in (0, 1, 2)
+    if done.exit_code == 2:
+        refused(done)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_sides import edit, refused, regress
+from made_sides import EDITS, edit, mutate, refused, regress
 from scipy import stats
 
 from envtune.files import write_json, write_jsonl
@@ -171,6 +171,32 @@ def test_an_edited_reference_file(reference: Path, tmp_path: Path, change: Any) 
     refused(regress("--training", run, "--reference", reference), str(reference))
     refused(add(run, reference), str(reference))
     assert reference.read_bytes() == before
+
+
+@settings(max_examples=30, deadline=None)
+@given(which=st.sampled_from(["run.json", "small.json", "metrics.jsonl"]), edits=EDITS)
+def test_mutated_files(tmp_path_factory: pytest.TempPathFactory, which: str, edits: Any) -> None:
+    """0, 1 or 2, whatever stands in the files."""
+    folder = tmp_path_factory.mktemp("mutated")
+    file, run = folder / "small.json", made_run(folder / "run", 9, 0.3)
+    origin = {"seed": 1, "commit": "c", "date": "d", "machine": None}
+    values = {"stage1 accuracy at end": 0.3, "stage1 format_rate at step 2": 0.8, "stage1 steps to accuracy 0.2": 3.0}
+    runs = [{"run": str(number), **origin, "values": values} for number in range(3)]
+    setting = {"profile": "small", "arm": "full", "bfcl_version": "1", "split_sha256": "2", "start_sha256": "s"}
+    write_json(file, {"schema": 1, "setting": setting, "metrics": METRICS, "runs": runs})
+    asked = ("--training", run, "--reference", file)
+    assert regress(*asked).exit_code == 0
+    if which == "metrics.jsonl":
+        path = run / "stage1" / which
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        mutate(rows, edits)
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        edit(file if which == "small.json" else run / which, lambda data: mutate(data, edits))
+    for done in (regress(*asked), add(run, file)):
+        assert done.exit_code in (0, 1, 2)
+        if done.exit_code == 2:
+            refused(done)
 
 
 def test_the_bound_is_crossed_as_often_as_it_says() -> None:
