@@ -71,12 +71,12 @@ ENVTUNE := $(BIN)/envtune
 
 # `reproduce` is its prerequisites, from left to right, each once.
 ifeq ($(DRY_RUN),0)
-WHOLE_JOB := setup setup-eval data train evaluate tables
+WHOLE_JOB := setup setup-eval data train evaluate tables figures report
 BEFORE_TRAIN := data
 else
 WHOLE_JOB := setup train
 BEFORE_TRAIN := setup
-ifneq ($(filter data evaluate tables,$(MAKECMDGOALS)),)
+ifneq ($(filter data evaluate tables figures report baselines calibrate,$(MAKECMDGOALS)),)
 $(error DRY_RUN=1 is for reproduce, train and ablations)
 endif
 TRAIN_OPTIONS := --dry-run
@@ -85,14 +85,14 @@ endif
 ##@ The whole job
 
 .PHONY: reproduce
-reproduce: $(WHOLE_JOB) ## set up, then data, train, evaluate, tables and a summary (DRY_RUN=1: only check that it would)
+reproduce: $(WHOLE_JOB) ## set up, then data, train, evaluate, tables, figures, a report and a summary (DRY_RUN=1: only check that it would)
 ifeq ($(DRY_RUN),0)
 	@$(ENVTUNE) summary $(RUN)
 endif
 
 ##@ Its steps, each alone; a finished part is not repeated
 
-.PHONY: setup setup-eval data train evaluate baselines calibrate tables
+.PHONY: setup setup-eval data train evaluate baselines calibrate tables figures report
 setup: $(READY) ## make the environment with the locked packages (.venv, or .venv-gpu)
 	@echo "environment ready: $(patsubst %/bin,%,$(BIN))"
 
@@ -118,6 +118,13 @@ calibrate: setup ## run a public model whose BFCL V3 numbers are published, and 
 tables: setup ## write Tables 1 and 2 from the records and the paper's figures
 	@$(ENVTUNE) tables $(RUN)
 
+figures: setup ## draw the ablation figures and the training curves (results/PROFILE/figures)
+	@$(ENVTUNE) figures $(RUN)
+
+report: tables figures ## write one page about the run, and its model card (results/PROFILE/report.html, model_card.md)
+	@$(ENVTUNE) report $(RUN)
+	@$(ENVTUNE) model-card $(RUN)
+
 .PHONY: ablations
 ablations: setup $(if $(filter 0,$(DRY_RUN)),$(EVAL_READY)) ## every arm of the curriculum with every seed (ARM="single-stage binary-reward", SEEDS="42 43")
 	@$(ENVTUNE) ablations --profile $(PROFILE) $(if $(ARM),--arm $(subst $(space),$(comma),$(strip $(ARM)))) \
@@ -125,7 +132,7 @@ ablations: setup $(if $(filter 0,$(DRY_RUN)),$(EVAL_READY)) ## every arm of the 
 
 ##@ Checks
 
-.PHONY: doctor hints setup-adapters test test-slow test-faults test-image bench bench-eval validate lint
+.PHONY: doctor hints setup-adapters test test-slow test-faults test-image bench bench-eval regress audit-paper validate lint
 doctor: setup ## can this machine run the profile: GPUs, memory, disk, network, packages
 	@$(ENVTUNE) doctor --profile $(PROFILE)
 
@@ -147,8 +154,17 @@ bench: $(CPU_READY) ## measure the environment beside bfcl-eval: speed, memory (
 bench-eval: $(CPU_READY) $(EVAL_READY) ## measure the evaluation of 400 tasks beside bfcl-eval's own (5 minutes)
 	@.venv/bin/python -m pytest -m bench -s tests/benchmarks/test_evaluation_speed.py $(PYTEST_ARGS)
 
+# Records of two runs, by default of the results that are committed and those of this machine's last run.
+BASELINE ?= results/$(PROFILE)/records
+CANDIDATE ?= runs/$(PROFILE)/evaluation
+regress: setup ## is CANDIDATE worse than BASELINE, both folders of records (exit code 1: yes; 2: they cannot be compared)
+	@$(ENVTUNE) regress --baseline $(BASELINE) --candidate $(CANDIDATE)
+
 validate: $(CPU_READY) ## replay all ground truths of both BFCL releases through the environment
 	@.venv/bin/envtune validate
+
+audit-paper: setup ## recompute the paper's own tables and say what does not add up
+	@$(ENVTUNE) audit-paper
 
 hints: $(CPU_READY) ## measure the hints on scripted policies over all tasks, and write results/hints (1 minute)
 	@.venv/bin/envtune hints --out results/hints

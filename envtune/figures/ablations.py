@@ -90,7 +90,10 @@ def ablation_figure(name: str, points: pd.DataFrame, curves: pd.DataFrame, profi
         _draw_panel(named[panel], name, panel, points[points["panel"] == panel], shown)
     named["legend"].axis("off")
     entries = _legend([named[panel] for panel in panels])
-    named["legend"].legend(entries.values(), entries.keys(), loc="center left", ncols=2, borderaxespad=0, borderpad=0)
+    legend = named["legend"].legend(
+        entries.values(), entries.keys(), loc="center left", ncols=2, borderaxespad=0, borderpad=0
+    )
+    legend.set_in_layout(False)  # constrained layout would take room from the panels for the wider of the two
     return figure, caption
 
 
@@ -114,7 +117,7 @@ def _draw_panel(axes: Axes, name: str, panel: str, points: pd.DataFrame, shown: 
         published = points[points["arm"] == arm.paper]
         axes.errorbar(
             published["step"], published["validation_accuracy_read_off"], yerr=READ_OFF, label=f"paper: {arm.paper} "
-            f"(read off the published figure, ±{READ_OFF})", color=arm.look.color, marker=arm.look.marker,
+            f"(read off, ±{READ_OFF})", color=arm.look.color, marker=arm.look.marker,
             markerfacecolor="white", markersize=5, linestyle=(0, (1, 2)), linewidth=0.9, elinewidth=0.9, capsize=2, zorder=4,
         )  # fmt: skip
         of_panel = ours[ours["panel"] == panel]

@@ -81,11 +81,13 @@ def macro_average(outcomes: DataFrame, strata: Sequence[str], level: float = 0.9
         raise EnvtuneError(f"there are no outcomes of {', '.join(absent)}; leave it out of the average or evaluate it")
     parts = _Parts.of(outcomes[outcomes["stratum"].isin(strata)] if present - set(strata) else outcomes)
     estimate = parts.estimate
+    normal, student = float(ndtri((1 + level) / 2)), float(stdtrit(parts.freedom, (1 + level) / 2))
     if parts.variance == 0:
-        quantile = float(ndtri((1 + level) / 2))
-        return _wilson(estimate, parts.clusters, level, quantile, f"Wilson, n = {parts.clusters} clusters")
-    size = max(estimate * (1 - estimate) / max(parts.variance, parts.independent), 1.0)
-    quantile = float(stdtrit(parts.freedom, (1 + level) / 2))
+        return _wilson(estimate, parts.clusters, level, normal, f"Wilson, n = {parts.clusters} clusters")
+    variance, quantile = max(
+        ((parts.variance, student), (parts.independent, normal)), key=lambda way: way[0] * way[1] ** 2
+    )
+    size = max(estimate * (1 - estimate) / variance, 1.0)
     return _wilson(estimate, size, level, quantile, f"cluster-robust Wilson, {parts.clusters} clusters")
 
 
@@ -109,16 +111,17 @@ def difference(before: np.ndarray, after: np.ndarray, cluster: np.ndarray, level
     clusters = len(sizes)
     estimate, square = float(change.sum()) / items / unit, float(change @ change) / items / unit**2
     spread = square - estimate**2
-    effect, quantile = items / clusters, float(ndtri((1 + level) / 2))
+    normal = float(ndtri((1 + level) / 2)) ** 2
+    widening = normal * items / clusters  # the square of the quantile, times the design effect
     if clusters > 1 and spread > 1e-12:
         sums = np.bincount(cluster, change) / unit - estimate * sizes
-        effect = max(1.0, float(sums @ sums) * clusters / (clusters - 1) / items / spread)
-        quantile = float(stdtrit(clusters - 1, (1 + level) / 2))
+        effect = float(sums @ sums) * clusters / (clusters - 1) / items / spread
+        widening = max(normal, effect * float(stdtrit(clusters - 1, (1 + level) / 2)) ** 2)
     each = 2 / (1 / runs[0] + 1 / runs[1])  # runs of a side, harmonic mean
     trials = items * each
     centre = estimate * trials / (trials + 2)
     variance = ((each * square * trials + 1) / (trials + 2) - each * centre**2) / (trials + 2)
-    half = quantile * float(np.sqrt(effect * max(0.0, variance)))
+    half = float(np.sqrt(widening * max(0.0, variance)))
     low, high = max(-1.0, min(centre - half, estimate)), min(1.0, max(centre + half, estimate))
     return Interval(estimate, low, high, level, f"cluster-robust Agresti-Min, {clusters} clusters")
 

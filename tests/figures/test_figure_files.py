@@ -55,7 +55,7 @@ def ablation(name: str, profile: Profile) -> str:
 def test_without_a_run_the_title_says_that_only_the_paper_is_shown(name: str, profile: Profile) -> None:
     said = ablation(name, profile)
     assert "the paper's points alone, no run of ours" in said
-    assert "read off the published figure, ±0.01" in said
+    assert "read off, ±0.01" in said
     assert "ours:" not in said
 
 

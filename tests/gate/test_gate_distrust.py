@@ -204,7 +204,7 @@ def judged(folder: Path) -> None:
         refused(done)
 
 
-MUTATING = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+MUTATING = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @MUTATING

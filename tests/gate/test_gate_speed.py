@@ -41,7 +41,7 @@ def times(path: Path, factor: float) -> None:
     edit(path, lambda data: data["benchmarks"][0]["stats"].update(mean=data["benchmarks"][0]["stats"]["mean"] * factor))
 
 
-@pytest.mark.parametrize(("factor", "code"), [(1.0, 0), (1.09, 0), (1.11, 1), (0.5, 0)])
+@pytest.mark.parametrize(("factor", "code"), [(1.09, 0), (1.11, 1), (0.5, 0)])
 def test_ten_percent(files: tuple[Path, Path], tmp_path: Path, factor: float, code: int) -> None:
     times(files[1], factor)
     report = tmp_path / "report.json"
@@ -68,7 +68,7 @@ def test_no_benchmarks(files: tuple[Path, Path], tmp_path: Path) -> None:
         refused(regress("--speed", before, after), str(after))
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(edits=EDITS)
 def test_mutated_files(measured: Path, tmp_path: Path, edits: Any) -> None:
     copy = tmp_path / "mutated.json"

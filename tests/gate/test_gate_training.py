@@ -173,7 +173,7 @@ def test_an_edited_reference_file(reference: Path, tmp_path: Path, change: Any) 
     assert reference.read_bytes() == before
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(which=st.sampled_from(["run.json", "small.json", "metrics.jsonl"]), edits=EDITS)
 def test_mutated_files(tmp_path_factory: pytest.TempPathFactory, which: str, edits: Any) -> None:
     """0, 1 or 2, whatever stands in the files."""

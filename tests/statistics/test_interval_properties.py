@@ -19,7 +19,8 @@ def first(design: Design, runs: int = 1) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize(
-    ("passed", "items", "low", "high"), [(1, 20, 0.9, 23.6), (6, 30, 9.5, 37.3), (24, 100, 16.7, 33.2), (0, 20, 0, 16.1)]
+    ("passed", "items", "low", "high"),
+    [(1, 20, 0.9, 23.6), (6, 30, 9.5, 37.3), (24, 100, 16.7, 33.2), (0, 20, 0, 16.1)],
 )
 def test_wilsons_interval_has_its_known_values(passed: int, items: int, low: float, high: float):
     interval = wilson(passed, items)
@@ -40,7 +41,9 @@ def test_wilsons_interval_holds_its_estimate_and_grows_with_the_level(items: int
 def test_any_outcomes_have_an_interval_whatever_the_order_of_rows(
     items: int, seeds: int, clusters: int, data: st.DataObject
 ):
-    names = [(f"i{n}", data.draw(st.sampled_from("ab")), f"c{data.draw(st.integers(1, clusters))}") for n in range(items)]
+    names = [
+        (f"i{n}", data.draw(st.sampled_from("ab")), f"c{data.draw(st.integers(1, clusters))}") for n in range(items)
+    ]
     rows = [(seed, *name, data.draw(st.booleans())) for seed in range(seeds) for name in names]
     table = pd.DataFrame(rows, columns=["seed", "id", "stratum", "cluster", "passed"])
     strata = sorted(set(table["stratum"]))

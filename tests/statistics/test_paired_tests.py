@@ -83,6 +83,7 @@ def test_sign_flips_of_single_items_are_mcnemars_test(changes: list[int], unit: 
 
 
 @given(shares)
+@settings(max_examples=25, deadline=None)  # statsmodels collects garbage in every call
 def test_holm_is_statsmodels_holm(p_values: list[float]):
     expected = multipletests(p_values, method="holm")[1] if p_values else []
     assert holm(p_values) == pytest.approx(expected)
