@@ -9,6 +9,7 @@ import io
 import json
 import os
 import threading
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -86,7 +87,7 @@ def read_jsonl(path: str | os.PathLike[str]) -> Iterator[tuple[int, Any]]:
             for number, line in enumerate(stream, start=1):
                 if line.strip():
                     yield number, _parse_line(path, number, line.strip())
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise EnvtuneError(f"{path}: cannot be read after line {number}: {error}") from error
 
 

@@ -155,7 +155,9 @@ def calibrate(
     profile: ProfileOption = "gpu",
     base_url: Annotated[
         Optional[str],  # noqa: UP045 - typer
-        _option("--base-url", "An endpoint that serves the row's model; without it vLLM does, with the profile's options."),
+        _option(
+            "--base-url", "An endpoint that serves the row's model; without it vLLM does, with the profile's options."
+        ),
     ] = None,
     model: Annotated[Optional[str], _option("--model", "Its name there; the row's hub id without it.")] = None,  # noqa: UP045 - typer
     out: Annotated[Optional[Path], _option("--out", "Folder for the records.")] = None,  # noqa: UP045 - typer

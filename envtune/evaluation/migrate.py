@@ -46,7 +46,7 @@ def upgrade_summary(data: Any) -> dict[str, Any]:
         raise ValueError(f"no summary of schema version 1 to {SCHEMA_VERSION}")
     try:
         return _from_version_1(data)
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ArithmeticError) as error:
         raise ValueError(f"no whole summary of schema version 1 ({error!r})") from None
 
 

@@ -15,8 +15,9 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -88,8 +89,12 @@ class Record:
             raise ValueError("details must be an object")
         for name in ("score", "seconds", "tokens_in", "tokens_out", "requests", "truncated"):
             value = values[name]
-            if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0):
+            if value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
                 raise ValueError(f"{name} must be a number from 0 up, or null")
+        if not isinstance(values["notes"], (list, tuple)) or not all(isinstance(note, str) for note in values["notes"]):
+            raise ValueError("notes must be a list of strings")
         values["notes"] = tuple(values["notes"])
         return Record(**values)
 
@@ -107,6 +112,42 @@ def read_records(path: Path) -> list[Record]:
             raise EnvtuneError(f"{path}, line {number}: a second record of {record.id}; remove one of the two")
         records[record.id] = record
     return list(records.values())
+
+
+def summarise_records(records: Sequence[Record]) -> dict[str, Any]:
+    """{"complete", "strata": stratum -> counts by outcome, "over_budget" (those of the failed whose conversation outgrew
+    the model's context), "accuracy" and mean "score" of those run; "average": unweighted mean of the strata's accuracies
+    (None unless every item was run), "totals"}.
+
+    accuracy in percent and score are None where nothing was run.
+    """
+    names = ("requests", "truncated", "tokens_in", "tokens_out")
+    strata = by_stratum(records)
+    complete = all(record.outcome != "not_run" for record in records)
+    accuracies = [counts["accuracy"] for counts in strata.values()]
+    return {
+        "complete": complete,
+        "strata": strata,
+        "average": round(sum(accuracies) / len(accuracies), 4) if complete else None,
+        "totals": {name: sum(getattr(record, name) or 0 for record in records) for name in names},
+    }
+
+
+def by_stratum(records: Sequence[Record]) -> dict[str, dict[str, Any]]:
+    """The counts of `summarise_records`, stratum by stratum."""
+    strata = {}
+    for stratum in dict.fromkeys(record.stratum for record in records):
+        of_it = [record for record in records if record.stratum == stratum]
+        run = [record for record in of_it if record.outcome != "not_run"]
+        scores = [record.score for record in run if record.score is not None]
+        strata[stratum] = {
+            "items": len(of_it),
+            **{outcome: sum(record.outcome == outcome for record in of_it) for outcome in OUTCOMES},
+            "over_budget": sum(record.is_over_budget for record in of_it),
+            "accuracy": round(100 * sum(bool(r.passed) for r in run) / len(run), 4) if run else None,
+            "score": round(sum(scores) / len(scores), 6) if scores else None,
+        }
+    return strata
 
 
 class RunFolder:

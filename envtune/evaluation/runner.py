@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from envtune.errors import EnvtuneError
 from envtune.evaluation.migrate import SCHEMA_VERSION
-from envtune.evaluation.records import OUTCOMES, Record, RunFolder
+from envtune.evaluation.records import OUTCOMES, Record, RunFolder, summarise_records
 from envtune.evaluation.suite import NotRun, Play, Played, Suite, Target
 from envtune.evaluation.upstream.serve import Item
 from envtune.provenance import provenance
@@ -67,42 +67,6 @@ def run_suite(
         summary |= suite.figures(records)
         folder.write_summary(summary)
         return summary
-
-
-def summarise_records(records: Sequence[Record]) -> dict[str, Any]:
-    """{"complete", "strata": stratum -> counts by outcome, "over_budget" (those of the failed whose conversation outgrew
-    the model's context), "accuracy" and mean "score" of those run; "average": unweighted mean of the strata's accuracies
-    (None unless every item was run), "totals"}.
-
-    accuracy in percent and score are None where nothing was run.
-    """
-    names = ("requests", "truncated", "tokens_in", "tokens_out")
-    strata = by_stratum(records)
-    complete = all(record.outcome != "not_run" for record in records)
-    accuracies = [counts["accuracy"] for counts in strata.values()]
-    return {
-        "complete": complete,
-        "strata": strata,
-        "average": round(sum(accuracies) / len(accuracies), 4) if complete else None,
-        "totals": {name: sum(getattr(record, name) or 0 for record in records) for name in names},
-    }
-
-
-def by_stratum(records: Sequence[Record]) -> dict[str, dict[str, Any]]:
-    """The counts of `summarise_records`, stratum by stratum."""
-    strata = {}
-    for stratum in dict.fromkeys(record.stratum for record in records):
-        of_it = [record for record in records if record.stratum == stratum]
-        run = [record for record in of_it if record.outcome != "not_run"]
-        scores = [record.score for record in run if record.score is not None]
-        strata[stratum] = {
-            "items": len(of_it),
-            **{outcome: sum(record.outcome == outcome for record in of_it) for outcome in OUTCOMES},
-            "over_budget": sum(record.is_over_budget for record in of_it),
-            "accuracy": round(100 * sum(bool(r.passed) for r in run) / len(run), 4) if run else None,
-            "score": round(sum(scores) / len(scores), 6) if scores else None,
-        }
-    return strata
 
 
 async def _run(

@@ -17,8 +17,7 @@ from typing import Any, NoReturn
 
 from envtune.errors import EnvtuneError
 from envtune.evaluation.migrate import upgrade_summary
-from envtune.evaluation.records import Record, read_records
-from envtune.evaluation.runner import by_stratum
+from envtune.evaluation.records import Record, by_stratum, read_records
 from envtune.files import sha256_json
 
 _DEEPEST = 100  # levels of a JSON value; ours have five

@@ -41,7 +41,8 @@ def evaluation_folders(evaluation: Path) -> list[EvaluationFolder]:
     newer = {one.checkpoint for one in found if one.suite == BFCL_V3}
     for summary in evaluation.glob("*/summary.json"):
         if summary.parent.name not in newer:
-            said = ((read_object(summary) or {}).get("about") or {}).get("seed")
+            about = (read_object(summary) or {}).get("about")
+            said = about.get("seed") if isinstance(about, dict) else None
             found.append(
                 EvaluationFolder(summary.parent.name, BFCL_V3, said if isinstance(said, int) else None, summary.parent)
             )

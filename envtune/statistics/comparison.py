@@ -1,13 +1,14 @@
 """A candidate against a baseline on the same items: does it pass less?
 
-`decide` tests all items together (pooled) and each stratum. Testing both at the full level raises a false alarm in 6 to 8 %
-of comparisons of a model with itself (simulated: tests/statistics/test_false_alarms.py). So the level is shared:
+`decide` tests all items together (pooled) and each stratum. Testing both at the full level raises a false alarm in 6
+to 8 % of comparisons of a model with itself (simulated: tests/statistics/test_false_alarms.py). So the level is
+shared:
 
 - nine tenths go to the pooled test, which has nearly all the power against a drop everywhere;
 - one tenth goes to the strata, corrected by Holm (1979, Scandinavian Journal of Statistics 6:65), for a collapse in one
   stratum that gains elsewhere hide;
-- when the pooled test rejects, its share passes on to the strata, which then have the whole level: they say where. This is
-  the fallback procedure (Wiens 2003, Pharmaceutical Statistics 2:211). It keeps the probability of any false
+- when the pooled test rejects, its share passes on to the strata, which then have the whole level: they say where.
+  This is the fallback procedure (Wiens 2003, Pharmaceutical Statistics 2:211). It keeps the probability of any false
   rejection within the level, whatever the strata have in common.
 
 With one stratum there is one test, at the whole level. Adjusted p-values hold all of that: compare them with the level.
@@ -68,8 +69,8 @@ class Decision:
 def decide(pairs: DataFrame, level: float = 0.05, alternative: Alternative = "less") -> Decision:
     """The gate's decision on `pairs` (columns as `envtune.statistics.outcomes.pair` gives them).
 
-    level: the probability that a model compared with itself is called worse; "two-sided": called different. Strata come in
-    the order of their names. Raises EnvtuneError without pairs.
+    level: the probability that a model compared with itself is called worse; "two-sided": called different. Strata
+    come in the order of their names. Raises EnvtuneError without pairs.
     """
     if not len(pairs):
         raise EnvtuneError("there are no pairs of outcomes to compare; evaluate both checkpoints first")
@@ -89,7 +90,8 @@ def decide(pairs: DataFrame, level: float = 0.05, alternative: Alternative = "le
 def holm(p_values: Sequence[float]) -> list[float]:
     """p-values adjusted by Holm's method, in the order given.
 
-    As statsmodels' multipletests, which collects all of Python's garbage in every call (0.1 s), too slow to simulate with.
+    As statsmodels' multipletests, which collects all of Python's garbage in every call (0.1 s), too slow to simulate
+    with.
     """
     p = np.asarray(p_values, float)
     order = np.argsort(p, kind="stable")

@@ -1,8 +1,8 @@
 """Intervals of a rate, of an average of rates, and of a paired difference.
 
-One run over independent items has Wilson's score interval (Wilson 1927; Brown, Cai and DasGupta 2001, Statistical Science
-16:101). Its coverage is that of a discrete distribution: it swings with the true rate about the nominal value, the more
-the fewer the items, and no interval is free of that.
+One run over independent items has Wilson's score interval (Wilson 1927; Brown, Cai and DasGupta 2001, Statistical
+Science 16:101). Its coverage is that of a discrete distribution: it swings with the true rate about the nominal
+value, the more the fewer the items, and no interval is free of that.
 
 Everything else is Wilson's interval with an effective sample size (Korn and Graubard 1998, Survey Methodology 24:193;
 Dean and Pagano 2015, Journal of Survey Statistics and Methodology 3:484): the number of independent items that would
@@ -14,8 +14,9 @@ have the estimate's variance. The variance is
   Searle, Casella and McCulloch 1992, chapter 4), where that is above zero;
 - never below that of independent trials.
 
-The quantile is Student's, with clusters - strata degrees of freedom, fewer when the seeds matter (Satterthwaite 1946).
-A percentile bootstrap of clusters was tried and is too short: tests/statistics has figures. Where no variance can be seen
+The quantile is Student's, with clusters - strata degrees of freedom, fewer when the seeds matter (Satterthwaite 1946);
+the normal one where the interval of independent trials is the wider. Bootstraps of clusters were tried and are too
+short with few clusters: tests/statistics/test_coverage_clustered.py has the figures. Where no variance can be seen
 (all passed, none passed, or a stratum is one cluster) the clusters are taken for the sample: that is what the items
 would amount to if each cluster stood or fell as one, the least that the data could hold.
 """
@@ -37,7 +38,8 @@ from envtune.statistics.outcomes import runs_behind
 
 @dataclass(frozen=True)
 class Interval:
-    """estimate, low, high: shares in 0..1 (a difference: in -1..1); level: nominal coverage; method: for a table's foot."""
+    """estimate, low, high: shares in 0..1 (a difference: in -1..1); level: nominal coverage; method: for a table's
+    foot."""
 
     estimate: float
     low: float
@@ -61,8 +63,8 @@ def wilson(passed: int, items: int, level: float = 0.95) -> Interval:
 def rate(outcomes: DataFrame, level: float = 0.95) -> Interval:
     """Of one stratum's `outcomes`: Wilson's where each cluster is one item and there is one seed, else by clusters.
 
-    Coverage of the latter, nominal 95 %, in simulations: tests/statistics/test_coverage_clustered.py. With 5 clusters it is
-    wide, and at few items above 97 %.
+    Coverage of the latter, nominal 95 %, in simulations: tests/statistics/test_coverage_clustered.py. With 5 clusters
+    it is wide, and at few items above 97 %.
     """
     strata = outcomes["stratum"].unique()
     if len(strata) != 1:
@@ -73,8 +75,8 @@ def rate(outcomes: DataFrame, level: float = 0.95) -> Interval:
 
 
 def macro_average(outcomes: DataFrame, strata: Sequence[str], level: float = 0.95) -> Interval:
-    """The unweighted mean of the rates of these strata. Clusters are taken over the whole suite, as one may lie in several
-    strata. Raises EnvtuneError when a stratum has no outcome."""
+    """The unweighted mean of the rates of these strata. Clusters are taken over the whole suite, as one may lie in
+    several strata. Raises EnvtuneError when a stratum has no outcome."""
     strata = list(dict.fromkeys(strata))
     present = set(outcomes["stratum"].unique())
     if absent := [stratum for stratum in strata if stratum not in present] or ([] if strata else ["any stratum"]):
@@ -95,8 +97,9 @@ def paired_difference(pairs: DataFrame, level: float = 0.95) -> Interval:
     """Candidate minus baseline, mean over the items of `pairs`, by clusters.
 
     The interval of Agresti and Min (2005, Statistics in Medicine 24:729): Wald's after half a count is added to each of
-    the four cells, a loss, a gain, and no change in two ways; its variance is multiplied by the clusters' design effect, and its
-    quantile is Student's. Where next to nothing changed it is wide, as it should be: coverage is then near 100 %.
+    the four cells, a loss, a gain, and no change in two ways; its variance is multiplied by the clusters' design
+    effect, and its quantile is Student's. Where next to nothing changed it is wide, as it should be: coverage is then
+    near 100 %.
     """
     cluster, _ = pd.factorize(pairs["cluster"], sort=True)
     return difference(pairs["baseline"].to_numpy(float), pairs["candidate"].to_numpy(float), cluster, level)
@@ -135,8 +138,8 @@ def _wilson(estimate: float, size: float, level: float, quantile: float, method:
 
 @dataclass(frozen=True)
 class _Parts:
-    """estimate: an average of strata's rates; variance: its, 0 where none can be seen; independent: what the variance would
-    be with independent trials; freedom: degrees of freedom; clusters: their number."""
+    """estimate: an average of strata's rates; variance: its, 0 where none can be seen; independent: what the variance
+    would be with independent trials; freedom: degrees of freedom; clusters: their number."""
 
     estimate: float
     variance: float

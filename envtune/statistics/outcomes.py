@@ -17,8 +17,8 @@ _KEYS = ["id", "stratum", "cluster"]
 def outcomes(records_by_seed: Mapping[int, Sequence[Record]]) -> DataFrame:
     """Seed -> records, as one row a seed and item: columns seed (int), id, stratum, cluster (str), passed (bool).
 
-    Raises EnvtuneError where there is no record, one was not run (then nothing can be said of its rate), an id stands twice
-    in a seed, or the seeds differ in their items.
+    Raises EnvtuneError where there is no record, one was not run (then nothing can be said of its rate), an id stands
+    twice in a seed, or the seeds differ in their items.
     """
     rows = [
         (seed, record.id, record.stratum, record.cluster, record.passed)
@@ -49,8 +49,9 @@ def _first_uneven(table: DataFrame) -> str:
 
 
 def pair(baseline: DataFrame, candidate: DataFrame) -> DataFrame:
-    """Two tables of `outcomes` as one row an item, in the order of ids: columns id, stratum, cluster, baseline, candidate,
-    the last two the share of that side's seeds that passed it, in 0..1. Seeds need not be the same, nor as many.
+    """Two tables of `outcomes` as one row an item, in the order of ids: columns id, stratum, cluster, baseline,
+    candidate, the last two the share of that side's seeds that passed it, in 0..1. Seeds need not be the same, nor as
+    many.
 
     Raises EnvtuneError when the two differ in ids, strata or clusters.
     """

@@ -2,13 +2,13 @@
 
 Where no item's run tells anything of another's, McNemar's test: of the items that changed, the losses are as likely as
 the gains. Where items share a cluster (the questions that one memory answers), one bad event moves many of them at once
-and McNemar's test raises too many false alarms; then whole clusters are exchanged between the two sides: when nothing has
-changed, the sum of a cluster's differences is as likely positive as negative (Fisher 1935, "The Design of Experiments",
-section 21). With one item a cluster and one run a side the two are the same test.
+and McNemar's test raises too many false alarms; then whole clusters are exchanged between the two sides: when nothing
+has changed, the sum of a cluster's differences is as likely positive as negative (Fisher 1935, "The Design of
+Experiments", section 21). With one item a cluster and one run a side the two are the same test.
 
-Both distributions are discrete. The mid-p counts half of the probability of what was observed (Lancaster 1961; Fagerland,
-Lydersen and Laake 2013, BMC Medical Research Methodology 13:91, recommend it for McNemar's): its level is near the nominal
-one, where the plain exact test's lies well below.
+Both distributions are discrete. The mid-p counts half of the probability of what was observed (Lancaster 1961;
+Fagerland, Lydersen and Laake 2013, BMC Medical Research Methodology 13:91, recommend it for McNemar's): its level is
+near the nominal one, where the plain exact test's lies well below.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def mcnemar_midp(losses: int, gains: int, alternative: Alternative = "two-sided"
 
 
 def sign_flip_midp(sums: np.ndarray, alternative: Alternative = "two-sided") -> float:
-    """Exact mid-p of the sign-flip test of the mean. sums: of each cluster the whole number by which the candidate passed
-    more; "less": the candidate passes less.
+    """Exact mid-p of the sign-flip test of the mean. sums: of each cluster the whole number by which the candidate
+    passed more; "less": the candidate passes less.
 
     The distribution over all 2^clusters signs comes from adding one cluster after the other (the shift algorithm of
     Streitberg and Roehmel 1986), so that nothing is sampled.

@@ -13,8 +13,7 @@ from typer.testing import CliRunner, Result
 
 from envtune.cli import app
 from envtune.evaluation.migrate import SCHEMA_VERSION
-from envtune.evaluation.records import Record
-from envtune.evaluation.runner import summarise_records
+from envtune.evaluation.records import Record, summarise_records
 from envtune.files import sha256_json, write_json, write_jsonl
 
 SUITE = "tau2"

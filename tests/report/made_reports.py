@@ -11,8 +11,7 @@ import pytest
 from helpers.made_curves import make_run_folder
 
 from envtune.evaluation.migrate import SCHEMA_VERSION
-from envtune.evaluation.records import Record
-from envtune.evaluation.runner import summarise_records
+from envtune.evaluation.records import Record, summarise_records
 from envtune.figures import write_figures
 from envtune.files import read_jsonl, write_json, write_jsonl
 from envtune.profile import Profile, load_profile

@@ -4,8 +4,8 @@ The model and its noise: tests/helpers/simulated_runs.py. The sets have 520 item
 Llama-3.1-8B-Instruct + Environment Tuning:
 
 - in distribution: four categories of 130 questions (Table 1; mean rate 0.28);
-- out of distribution: web search, 2 x 80, and memory, 3 x 120 in 5 scenarios each (Table 2; mean rate 0.17), and the same at
-  the rates of ToolACE-2 as released, the highest of Table 2 (0.18);
+- out of distribution: web search, 2 x 80, and memory, 3 x 120 in 5 scenarios each (Table 2; mean rate 0.17), and the
+  same at the rates of ToolACE-2 as released, the highest of Table 2 (0.18);
 
 with independent items, and with clusters of which difficulty and the noise of a run are shared.
 
@@ -17,7 +17,8 @@ False alarms, one run a side, 4,000 times each (99 % intervals about +-0.9 point
     out of distribution, independent   4.8 %               6.9 %                  5.3 %            5.3 %
     out of distribution, clustered     4.6 %               6.4 %                  5.1 %           10.5 %
 
-(the second column: 1,000 to 1,500 times). With three runs against one, or one against three, 4.0 to 5.2 % (2,000 times).
+(the second column: 1,000 to 1,500 times). With three runs against one, or one against three, 4.0 to 5.2 % (2,000
+times).
 
 Power, 2,000 times each with one run a side and 1,000 times with more:
 
@@ -30,17 +31,18 @@ Power, 2,000 times each with one run a side and 1,000 times with more:
                                           2            0.84           0.99
                                           3            0.94           1.00
 
-What counts is how many items pass: some 100 of them are needed for a drop of 20 %, less is found with more runs. Where the
-scenarios of the memory share their noise, one run a side cannot reach 0.80 by any test that keeps to its level.
+What counts is how many items pass: some 100 of them are needed for a drop of 20 %, with fewer it takes more runs.
+Where the scenarios of the memory share their noise, 0.80 is out of reach with one run a side: McNemar's test reaches
+0.75, with twice the false alarms.
 """
 
 from __future__ import annotations
 
 import pytest
+from helpers.simulated_runs import IN_DISTRIBUTION, OUT_OF_DISTRIBUTION, STRONGEST_OUT, Design, Share, pair_tables
 
 from envtune.statistics.comparison import decide
 from envtune.statistics.sign_flip import mcnemar_midp
-from helpers.simulated_runs import IN_DISTRIBUTION, OUT_OF_DISTRIBUTION, STRONGEST_OUT, Design, Share, pair_tables
 
 SETS = {
     "in distribution, independent": IN_DISTRIBUTION.independent(),

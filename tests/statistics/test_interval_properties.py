@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.simulated_runs import IN_DISTRIBUTION, Design, crossed, nested, outcome_tables, pair_tables
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import bootstrap
 
 from envtune.errors import EnvtuneError
 from envtune.statistics.intervals import macro_average, paired_difference, rate, wilson
-from helpers.simulated_runs import IN_DISTRIBUTION, Design, crossed, nested, outcome_tables, pair_tables
 
 
 def first(design: Design, runs: int = 1) -> pd.DataFrame:

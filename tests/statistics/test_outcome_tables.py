@@ -16,7 +16,9 @@ def record(name: str, passed: bool | None, stratum: str = "base", cluster: str |
 
 
 def test_a_row_is_an_item_of_a_seed():
-    table = outcomes({7: [record("a", True), record("b", False, "long", "q")], 8: [record("b", True, "long", "q"), record("a", True)]})  # fmt: skip
+    first = [record("a", True), record("b", False, "long", "q")]
+    second = [record("b", True, "long", "q"), record("a", True)]
+    table = outcomes({7: first, 8: second})
     assert list(table.columns) == ["seed", "id", "stratum", "cluster", "passed"]
     assert table.to_dict("records")[1] == {"seed": 7, "id": "b", "stratum": "long", "cluster": "q", "passed": False}
     assert table["passed"].dtype == bool and len(table) == 4

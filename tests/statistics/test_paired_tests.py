@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.simulated_runs import OUT_OF_DISTRIBUTION, pair_tables
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import permutation_test
@@ -14,7 +15,6 @@ from statsmodels.stats.multitest import multipletests
 from envtune.errors import EnvtuneError
 from envtune.statistics.comparison import POOLED_SHARE, adjust, decide, holm
 from envtune.statistics.sign_flip import least_midp, mcnemar_midp, sign_flip_midp
-from helpers.simulated_runs import OUT_OF_DISTRIBUTION, pair_tables
 
 counts = st.integers(0, 200)
 shares = st.lists(st.floats(0, 1), max_size=9)
@@ -91,8 +91,8 @@ def test_holm_is_statsmodels_holm(p_values: list[float]):
 
 @given(st.floats(0, 1), st.lists(st.floats(0, 1), min_size=2, max_size=6), st.sampled_from([0.01, 0.05, 0.2]))
 def test_the_fallback_procedure_step_by_step(pooled: float, strata: list[float], level: float):
-    """The adjusted p-values decide as the procedure does: nine tenths of the level to the pooled test, the rest to the strata,
-    and all of it to the strata once the pooled test has rejected."""
+    """The adjusted p-values decide as the procedure does: nine tenths of the level to the pooled test, the rest to
+    the strata, and all of it to the strata once the pooled test has rejected."""
     rejects = pooled / POOLED_SHARE <= level
     share = level if rejects else level * (1 - POOLED_SHARE)
     adjusted = adjust(pooled, strata)

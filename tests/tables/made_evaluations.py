@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from envtune.evaluation.migrate import SCHEMA_VERSION
-from envtune.evaluation.records import Record
-from envtune.evaluation.runner import summarise_records
+from envtune.evaluation.records import Record, summarise_records
 from envtune.evaluation.upstream.suite import UpstreamSuite
 from envtune.files import write_json, write_jsonl
 

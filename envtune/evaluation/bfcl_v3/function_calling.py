@@ -10,14 +10,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from envtune.environment import Reply, ReplyKind, Step, render_reply
 from envtune.environment.prompt import encodable, reveal_sentence
 from envtune.environment.reply import checked_calls
-from envtune.evaluation.endpoint import Completion
 from envtune.evaluation.reply_formats import without_thinking
 from envtune.tasks import Task
+
+if TYPE_CHECKING:
+    from envtune.evaluation.endpoint import Completion
 
 _HINT = " Note that the provided function is in Python 3 syntax."
 # BFCL's names of types -> JSON schema's

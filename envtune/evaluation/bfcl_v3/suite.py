@@ -15,8 +15,7 @@ from envtune.evaluation.bfcl_v3.conversation import Conversation, play
 from envtune.evaluation.bfcl_v3.judge import Judge, JudgeError, Verdict
 from envtune.evaluation.bfcl_v3.protocol import PROTOCOLS, SUITE, identity
 from envtune.evaluation.endpoint import EndpointFailure
-from envtune.evaluation.records import Record
-from envtune.evaluation.runner import by_stratum
+from envtune.evaluation.records import Record, by_stratum
 from envtune.evaluation.suite import NotRun, Play, Played, Target
 from envtune.evaluation.upstream.serve import Item
 from envtune.tasks import Task, is_sound, load_defects

@@ -13,8 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from envtune.evaluation.gateway import Gateway, Talk
-from envtune.evaluation.records import Record
-from envtune.evaluation.runner import by_stratum
+from envtune.evaluation.records import Record, by_stratum
 from envtune.evaluation.suite import NotRun, Play, Played, Target, item_counts
 from envtune.evaluation.upstream.client import NoVerdict, Worker
 from envtune.evaluation.upstream.serve import Item
