@@ -32,6 +32,12 @@ def test_help_lists_the_commands() -> None:
         "defects",
         "play",
         "view",
+        "audit-paper",
+        "calibrate",
+        "figures",
+        "model-card",
+        "regress",
+        "report",
     ):
         assert command in done.stdout
 
