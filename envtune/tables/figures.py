@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from envtune.evaluation.upstream.serve import DUMP_CHARACTERS
 from envtune.tables.rows import Row
 
 _SEARCHED = ("bfcl-memory", "bfcl-web-search")  # suites whose checker looks for the answer in the last message
@@ -42,8 +43,7 @@ def _answers(row: Row) -> str:
         return ""
     medians = sorted({one["median_characters"] for one in said})
     between = " to ".join(f"{value:g}" for value in ([*medians[:1], *medians[-1:]] if len(medians) > 1 else medians))
-    # the length from which envtune/evaluation/upstream/bfcl_scoring.py calls a message a dump
-    return f"median {between} characters, {sum(one['dumps'] for one in said)} of more than 2,000"
+    return f"median {between} characters, {sum(one['dumps'] for one in said)} of more than {DUMP_CHARACTERS:,}"
 
 
 def _cassette(row: Row) -> str:

@@ -27,9 +27,7 @@ from bfcl_eval.utils import (
 )
 
 from envtune.evaluation.upstream.bfcl_handler import MODEL, Handler
-from envtune.evaluation.upstream.serve import Result
-
-_DUMP = 2_000  # characters of a last message: the checker looks for an answer anywhere in it, so a long one is suspect
+from envtune.evaluation.upstream.serve import DUMP_CHARACTERS, Result
 
 
 @dataclass(frozen=True)
@@ -106,7 +104,7 @@ def conversation_details(handler: Handler, result: Any) -> dict[str, Any]:
         "tool_calls": calls,
         "answer_characters": len(last),
         "last_message_words": len(last.split()),
-        "dump": len(last) > _DUMP,
+        "dump": len(last) > DUMP_CHARACTERS,
     }
 
 

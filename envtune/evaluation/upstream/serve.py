@@ -24,6 +24,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+DUMP_CHARACTERS = 2_000  # of a last message in which a checker looks for the answer anywhere: a longer one is suspect
+
 
 @dataclass(frozen=True)
 class Item:
