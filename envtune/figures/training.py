@@ -39,8 +39,8 @@ _OTHER = Look(BLACK, "x", "-")
 # metric -> title and unit
 _PANELS = MappingProxyType(
     {
-        "reward": ("Reward", "mean, 0 to 1"),
-        "grad_norm": ("Gradient norm", "before clipping"),
+        "reward": ("Reward (0 to 2 in stage 1, then 0 to 1)", "mean"),
+        "grad_norm": ("Gradient norm, before clipping", "norm"),
         "kl": ("KL to the stage's start", "nats a token"),
         "format_rate": ("Format rate: well-formed replies", "share of replies"),
         "tool_error_rate": ("Tool-error rate: failed calls", "share of calls"),
@@ -151,7 +151,7 @@ def _draw_metric(axes: Axes, curves: pd.DataFrame, title: str, unit: str) -> Non
     draw(axes, curves, Look(BLUE))
     if values.min() > 0 and values.max() > _WIDE * values.min():
         axes.set_yscale("log")
-        axes.set_ylabel(f"{unit} (log scale)")
+        axes.set_ylabel(f"{unit} (log)")
     else:
         _room_for_names(axes)
 
