@@ -2,8 +2,10 @@
 
 the endpoint's (connection, time-out, 408, 409, 429, 5xx, a body that is no chat completion): tried again with
     growing pauses, then `EndpointFailure`: the item was not run, which says nothing about the model
-the conversation's (longer than the model's context): `ContextFull`: the item is failed, as in BFCL
+the conversation's (longer than the model's context, 413): `ContextFull`: the item is failed, as in BFCL
 the user's (wrong key, wrong model name, parameter the server refuses): `EnvtuneError`: the run stops
+
+No message quotes the key, also where the endpoint sends it back.
 """
 
 from __future__ import annotations
@@ -25,7 +27,15 @@ from envtune.errors import EnvtuneError
 AGENT, USER = "agent", "user"  # who is asked: the model under test, or the one that plays the user
 # For whoever reads the server's log, and for the scripted endpoint: which item, who is asked, its how manieth reply.
 ITEM_HEADER, ROLE_HEADER, STEP_HEADER = "X-Envtune-Item", "X-Envtune-Role", "X-Envtune-Step"
-_CONTEXT_WORDS = ("context length", "context_length", "maximum model length", "context window")
+_CONTEXT_WORDS = (
+    "context length",
+    "context_length",
+    "maximum model length",
+    "context window",
+    "context size",
+    "context_size",
+)
+_SHORTEST_SECRET = 8  # characters: a shorter key ("none", "EMPTY") is a word for servers that want any
 
 
 class EndpointFailure(Exception):
@@ -79,11 +89,23 @@ def check_url(base_url: str) -> str:
     """`base_url` itself. Raises EnvtuneError when it is no address that can be asked."""
     try:
         parts = urlsplit(base_url)
+        if "@" in parts.netloc:  # which is not repeated here
+            raise EnvtuneError(
+                "the endpoint's address has a user's name or password in it; give a key instead of those"
+            )
         if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
             return base_url
     except ValueError:  # of the port, or of brackets
         pass
     raise EnvtuneError(f"{base_url!r} is no address of an endpoint; it looks like http://HOST:PORT/v1")
+
+
+def check_key(api_key: str) -> str:
+    """The key without space around it, "none" for an empty one. Raises EnvtuneError when it cannot go into a header."""
+    key = api_key.strip()
+    if not key.isprintable():
+        raise EnvtuneError("the endpoint's key holds a line break or a control character; give the key alone")
+    return key or "none"
 
 
 class ChatEndpoint:
@@ -110,7 +132,7 @@ class ChatEndpoint:
         self._tries = tries
         self._pause_s = pause_s
         self._url = f"{base_url.rstrip('/')}/chat/completions"
-        self._api_key = api_key
+        self._api_key = check_key(api_key)
         self._timeout_s = timeout_s
         self._session: aiohttp.ClientSession | None = None  # made by the first request, which knows the event loop
 
@@ -166,13 +188,16 @@ class ChatEndpoint:
             ) as response:
                 status, body = response.status, await response.read()
         except (aiohttp.ClientError, OSError) as error:  # no connection, time-out, an answer that breaks off
-            raise _Faulty(f"{type(error).__name__}: {_line(str(error))}") from error
+            raise _Faulty(f"{type(error).__name__}: {self._quoted(str(error))}") from error
+        said = self._quoted(body.decode("utf-8", "replace"))
         if status == 200:
-            return _read(body)
-        said = _line(body.decode("utf-8", "replace"))
-        if status == 400:
-            if any(words in said.lower() for words in _CONTEXT_WORDS):
-                raise _ContextRefused(said)
+            try:
+                return _read(body)
+            except _NoCompletion as error:
+                raise _Faulty(f"the answer is no chat completion: {said[:100]!r}") from error
+        if status == 413 or (status in (400, 422) and any(words in said.lower() for words in _CONTEXT_WORDS)):
+            raise _ContextRefused(said)
+        if status in (400, 422):
             raise EnvtuneError(f"{self.base_url} refuses the request: {said}")
         if status in (408, 409, 429) or status >= 500 or 200 < status < 300:
             raise _Faulty(f"status {status}: {said}")
@@ -180,6 +205,12 @@ class ChatEndpoint:
             f"{self.base_url} answers with status {status}: {said}; "
             f"check the address, the key and the model's name ({self.model})"
         )
+
+    def _quoted(self, text: str) -> str:
+        """What may be kept of a text from outside: one line, not long, without the key."""
+        if len(self._api_key) >= _SHORTEST_SECRET:
+            text = text.replace(self._api_key, "[key]")
+        return " ".join(text.split())[:300]
 
     def _connected(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -204,26 +235,32 @@ class _ContextRefused(Exception):
     """The endpoint says that the request is longer than the model's context."""
 
 
-def _line(text: str) -> str:
-    return " ".join(text.split())[:300]
+class _NoCompletion(Exception):
+    """The body of an answer is no chat completion."""
 
 
 def _read(body: bytes) -> Completion:
-    """The first choice of a chat completion. Raises _Faulty on anything else: a status of 200 promises nothing."""
+    """The first choice of a chat completion. Raises _NoCompletion on anything else: a status of 200 promises nothing."""
     try:
         data = json.loads(body)
         choice = data["choices"][0]
         message = choice["message"]
         text = message.get("content")
         calls = tuple(_call(number, call) for number, call in enumerate(message.get("tool_calls") or ()))
-        usage = data.get("usage") or {}
+        usage = data.get("usage")
         finish = choice.get("finish_reason")
-        tokens = usage.get("prompt_tokens"), usage.get("completion_tokens")
+        tokens = _tokens(usage, "prompt_tokens"), _tokens(usage, "completion_tokens")
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise _Faulty(f"the answer is no chat completion: {body[:100]!r}") from error
+        raise _NoCompletion from error
     if not (text is None or isinstance(text, str)):
-        raise _Faulty(f"the answer is no chat completion: {body[:100]!r}")
+        raise _NoCompletion
     return Completion(encodable(text or ""), *tokens, finish == "length", calls)
+
+
+def _tokens(usage: Any, name: str) -> int | None:
+    """A count of the usage, None where it is no count."""
+    count = usage.get(name) if isinstance(usage, dict) else None
+    return count if isinstance(count, int) and not isinstance(count, bool) and count >= 0 else None
 
 
 def _call(number: int, call: Any) -> NativeCall:

@@ -170,11 +170,15 @@ class RunFolder:
     def open(self, identity: Mapping[str, Any]) -> Iterator[RunFolder]:
         """Take the folder for this process and read what it holds.
 
-        Raises EnvtuneError when another process writes to it, or when its records were made with another identity
-        (another model, release, set of items, ...).
+        Raises EnvtuneError when it cannot be written, when another process writes to it, or when its records were made
+        with another identity (another model, release, set of items, ...) or nothing says with which.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with open(self.folder / ".lock", "w", encoding="utf-8") as lock:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = open(self.folder / ".lock", "w", encoding="utf-8")  # noqa: SIM115 - closed below
+        except OSError as error:
+            raise EnvtuneError(f"{self.folder} cannot be written to ({error.strerror}); name another folder") from error
+        with lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -187,6 +191,10 @@ class RunFolder:
                     f"{self.folder} holds records of another run (not the same: {', '.join(differing)}); "
                     "name another folder or remove this one"
                 )
+            if before is None and any(path.exists() for path in (self.records_path, self.prerequisites_path)):
+                raise EnvtuneError(
+                    f"{self.folder} holds records and no summary of the run they are of; name another folder or remove it"
+                )
             self._mend()
             yield self
 
@@ -195,9 +203,12 @@ class RunFolder:
         if not self.summary_path.exists():
             return None
         try:
-            return upgrade_summary(json.loads(self.summary_path.read_text(encoding="utf-8")))
+            summary = upgrade_summary(json.loads(self.summary_path.read_text(encoding="utf-8")))
+            if not isinstance(summary.get("complete"), bool) or not isinstance(summary.get("seconds"), (int, float)):
+                raise ValueError("complete and seconds must be there")
+            return summary
         except ValueError as error:
-            raise EnvtuneError(f"{self.summary_path}: {error}; remove it to start anew") from error
+            raise EnvtuneError(f"{self.summary_path}: {error}; remove all of {self.folder} to start anew") from error
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write summary.json whole."""

@@ -3,6 +3,9 @@
 A run that was stopped goes on with the items it had not finished. An item that the endpoint, the judge or a failed
 prerequisite gave no verdict for is `not_run`: it is tried again in a later pass, and by the next call, and never counts
 as wrong.
+
+`seconds` of a summary is the time of all sessions, also of those that an error or a signal ended; a process that was
+killed outright (SIGKILL) adds nothing.
 """
 
 from __future__ import annotations
@@ -60,10 +63,14 @@ def run_suite(
         header |= {"provenance": provenance(), "seconds": spent}
         folder.write_summary(header)
         with _progress(console, f"{suite.name}, {about.get('checkpoint', target.label)}", scored, folder) as tick:
-            asyncio.run(_run(suite, target, folder, items, tick))
+            try:
+                asyncio.run(_run(suite, target, folder, items, tick))
+            finally:
+                header["seconds"] = round(spent + time.monotonic() - began, 1)
+                folder.write_summary(header)
         folder.tidy([item.id for item in items])
         records = [folder.records[item.id] for item in scored]
-        summary = {**header, "seconds": round(spent + time.monotonic() - began, 1), **summarise_records(records)}
+        summary = {**header, **summarise_records(records)}
         summary |= suite.figures(records)
         folder.write_summary(summary)
         return summary

@@ -91,7 +91,7 @@ class Played:
 
 
 class NotRun(Exception):
-    """An item could not be run, which says nothing about the model. who: endpoint | judge | suite | prerequisite."""
+    """An item could not be run, which says nothing about the model. who: endpoint | judge | suite | user | prerequisite."""
 
     def __init__(self, who: str, message: str) -> None:
         super().__init__(message)

@@ -188,17 +188,19 @@ def test_made_up_tasks() -> None:
         (step, {"agent": ["[turn_on_wifi(wifi=True)]", "finish conversation"]}),
         (turn, {"user": ["Hello.", "finish conversation"], "agent": ["Nothing to do."]}),
         (turn, {"user": ["Hello."], "agent": [broken]}),
+        (turn, {"user": ["Hello.", ""], "agent": ["Nothing to do."]}),
     ]
     with contextlib.ExitStack() as stack:
         endpoints = [stack.enter_context(scripted(steps)) for _, steps in episodes]
         said = play_made_up([item for item, _ in episodes], endpoints)
     assert [(item["id"], item["stratum"]) for item in said["items"]] == [(f"{name}_0", name) for name in STRATA]
-    right, nudged, wrong, nothing, unhashable = said["results"]
+    right, nudged, wrong, nothing, unhashable, mute = said["results"]
     assert right["passed"] and right["details"] == {"process_accuracy": 1.0, "end_state": True, "finished": True}
     assert nudged["passed"] and nudged["score"] == 1.0, "no state is kept from the item before: wifi was off again"
     assert not wrong["passed"] and wrong["score"] == 0.0 and wrong["error_type"] == "class attributes wrong"
     defects = ["never compares ReminderAPI, which is no class of ACEBench", "passes with no action"]
     assert nothing["passed"] and nothing["details"]["known_defects"] == defects
+    assert mute == "UserFault", "it says nothing about the agent"
     assert not unhashable["passed"] and unhashable["error_type"] == "rollout_error"
     scripts = said["scripts"]
     assert scripts[step] == {"agent": [{"text": "[turn_on_wifi()]"}, {"text": "finish conversation"}], "user": []}

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -218,6 +220,47 @@ def test_one_writer_at_a_time(tmp_path: Path) -> None:
     second = RunFolder(tmp_path).open({})
     with RunFolder(tmp_path).open({}), pytest.raises(EnvtuneError, match="written by another run"):
         second.__enter__()
+
+
+def test_records_without_their_summary_are_of_nobody(tmp_path: Path) -> None:
+    """A damaged summary, then none: both are refused, naming the folder; neither gives another model these verdicts."""
+    tasks = sample("paper", (1,))[:1]
+    with ScriptedEndpoint(tasks) as scripted:
+        run(scripted, tasks, tmp_path)
+        summary = tmp_path / "summary.json"
+        for damaged in ("{", '{"schema": 2, "identity": {}}'):
+            summary.write_text(damaged)
+            with pytest.raises(EnvtuneError, match=f"remove all of {tmp_path}"):
+                run(scripted, tasks, tmp_path)
+        summary.unlink()
+        with pytest.raises(EnvtuneError, match=f"{tmp_path} holds records and no summary"):
+            run_suite(BfclV3(tasks), Target(scripted.base_url, "other", "other", "kit", {}), tmp_path, about={})
+        assert not summary.exists()
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for place in ("file", "file/below"):
+        with pytest.raises(EnvtuneError, match=f"{place} cannot be written to"), RunFolder(tmp_path / place).open({}):
+            pass
+    with pytest.raises(EnvtuneError, match="cannot be written to"), RunFolder(Path("/proc/nowhere")).open({}):
+        pass
+
+
+def test_the_time_of_a_run_that_stopped_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tasks = sample("paper", (1,))[:1]
+    clock = itertools.count(0, 100)
+    monkeypatch.setattr("envtune.evaluation.runner.time", SimpleNamespace(monotonic=lambda: next(clock)))
+    with ScriptedEndpoint(tasks) as scripted:
+        model, scripted.model = scripted.model, "another"
+        target = Target(scripted.base_url, model, "scripted", "kit", DECODING, pause_s=0.002)
+        with pytest.raises(EnvtuneError, match="check the address"):
+            run_suite(BfclV3(tasks), target, tmp_path, about={})
+        stopped = json.loads((tmp_path / "summary.json").read_text())
+        scripted.model = model
+        summary = run(scripted, tasks, tmp_path)
+    assert (stopped["complete"], stopped["seconds"]) == (False, 100)
+    assert (summary["complete"], summary["seconds"]) == (True, 200)
 
 
 def test_a_wrong_model_name_stops_the_run(tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -140,6 +142,49 @@ def test_a_process_that_ends_leaves_nothing_waiting(toy: UpstreamSuite, tmp_path
     assert not summary["complete"]
     three = records(tmp_path / "out")["three"]
     assert three.outcome == "not_run" and "process" in str(three.error_message)
+
+
+def test_a_process_that_was_killed_is_started_anew(toy: UpstreamSuite, tmp_path: Path) -> None:
+    """Before a run, and in the middle of an item."""
+    running = toy._worker
+    with ScriptedEndpoint([], scripts=SCRIPTS) as scripted:
+        os.kill(running._process._popen.pid, signal.SIGKILL)
+        running._process._popen.wait()
+        assert run(toy, scripted, tmp_path / "dead")["complete"]
+
+        def kill_once(item: str) -> None:
+            if item == "four" and not killed:
+                killed.append(running._process._popen.pid)
+                os.kill(killed[0], signal.SIGKILL)
+
+        killed: list[int] = []
+        scripted.fault = kill_once  # type: ignore[method-assign, assignment]
+        summary = run(toy, scripted, tmp_path / "killed")
+    assert killed and summary["complete"] and summary["average"] == 100.0
+
+
+def test_a_process_that_always_ends_is_started_anew_a_few_times_only(tmp_path: Path) -> None:
+    running = worker(tmp_path / "toy.log")
+    suite = UpstreamSuite(BENCHMARK, running, {}, running.items)
+    with ScriptedEndpoint([], scripts=scripts(three="crash")) as scripted, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("envtune.evaluation.upstream.client.RESTARTS", 1)
+        summary = run(suite, scripted, tmp_path / "out", concurrency=1)
+        assert not summary["complete"] and scripted.requests.count("three") == 4, "two requests in each of two lives"
+        assert summary["strata"]["alone"]["passed"] == 1, "what comes after is run in the second life"
+    running.close()
+
+
+def test_a_worker_is_told_no_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("ENVTUNE_API_KEY", "ENVTUNE_USER_API_KEY", "OPENAI_API_KEY", "SERPAPI_API_KEY")
+    for name in names:
+        monkeypatch.setenv(name, "secret")
+    known = {}
+    for mode in (None, "replay", "live", "record"):
+        running = worker(tmp_path / "toy.log", mode=mode)
+        environment = Path(f"/proc/{running._process._popen.pid}/environ").read_text().split("\0")
+        known[mode] = [name for name in names if f"{name}=secret" in environment]
+        running.close()
+    assert known == {None: [], "replay": [], "live": ["SERPAPI_API_KEY"], "record": ["SERPAPI_API_KEY"]}
 
 
 def test_failing_requests_change_no_verdict(tmp_path: Path) -> None:

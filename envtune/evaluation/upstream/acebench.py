@@ -4,7 +4,8 @@ options: data (folder, or null: acebench_data.py), language ("en" or "zh"), stra
 simulator, which agent_multi_turn needs).
 
 Not upstream's: a reply that its loop cannot take is a failed item of the type "rollout_error" and keeps no state,
-as in evalscope, but an endpoint that gives out is no verdict, where evalscope's own run would score a zero.
+as in evalscope, but an endpoint that gives out is no verdict, where evalscope's own run would score a zero. Nor is there
+one where the user simulator's reply cannot be taken or is empty.
 """
 
 from __future__ import annotations
@@ -16,17 +17,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from traceback import walk_tb
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from envtune.errors import EnvtuneError
 from envtune.evaluation.upstream.acebench_data import COMMIT, SHA256, STRATA, acebench_files, acebench_records
-from envtune.evaluation.upstream.serve import Item, Job, Result, Unavailable, serve
+from envtune.evaluation.upstream.serve import Item, Job, Result, Unavailable, UserFault, serve
 from envtune.files import sha256_json
 
 if TYPE_CHECKING:
     from evalscope.api.dataset import Sample
     from evalscope.api.model import Model
 
+NO_REPLY = "user:"  # an empty one, as the rollout keeps it
 FINISH = "finish conversation"
 DONE = "That is done."
 REPLY_SECONDS = 3600.0  # the gateway decides when an endpoint has given out
@@ -65,7 +69,8 @@ class AceBenchAgent:
         ]
 
     def run(self, job: Job) -> Result:
-        """Play one task. Raises what the model's client raises: then there is no verdict."""
+        """Play one task. Raises what the model's client raises, UserFault and what this machine lacks (room on the disk,
+        memory): then there is no verdict."""
         from evalscope.api.agent import EventType
         from evalscope.api.evaluator import TaskState
         from evalscope.benchmarks.acebench.rollout import run_rollout
@@ -79,13 +84,19 @@ class AceBenchAgent:
         with _model(job.model, job.base_url) as agent, _user(job, str(sample.subset_key)) as user:
             try:
                 rollout = run_rollout(agent, metadata, max_steps=self._adapter.max_dialog_turns, user_model=user)
-            except (OpenAIError, EmptyCompletionError):
+            except (OpenAIError, OSError, MemoryError):
                 raise
-            except Exception as error:  # noqa: BLE001 - a reply that upstream's loop cannot take, whatever that raises
+            except Exception as error:  # a reply that upstream's loop cannot take, whatever that raises
+                if _of_the_user(error.__traceback__):
+                    raise UserFault(f"{type(error).__name__}: {error}") from error
+                if isinstance(error, EmptyCompletionError):
+                    raise
                 broken = error
                 kinds: list[Any] = []
                 reasons: list[Any] = []
             else:
+                if any(message.text.strip() == NO_REPLY for message in rollout.messages):
+                    raise UserFault("the user simulator gave an empty reply")
                 metadata.update(process=rollout.process, end_state=rollout.end_state)
                 kinds = [event.type for event in rollout.trace.events]
                 reasons = [event.payload.get("stop_reason") for event in rollout.trace.events]
@@ -118,6 +129,12 @@ class AceBenchAgent:
             else:
                 scripts[key] = {"agent": [*calls, {"text": FINISH}], "user": []}
         return scripts
+
+
+def _of_the_user(traceback: TracebackType | None) -> bool:
+    """Whether upstream was asking the user simulator."""
+    owners = (frame.f_locals.get("self") for frame, _ in walk_tb(traceback))
+    return any(type(owner).__name__ == "_UserSimulator" for owner in owners)
 
 
 def known_defects(sample: Sample) -> list[str]:

@@ -5,7 +5,8 @@
 in   {"op": "open", "options": {...}}                     first line: which benchmark, which data
 out  {"ready": true, "versions": {...}, "items": [...]}   or {"error": "one sentence"}, and the process ends
 in   {"op": "run", "job": {...}}                          see `Job`; many may be under way at once
-out  {"job": 7, "result": {...}}                          see `Result`; or {"job": 7, "error": "..."}: no verdict
+out  {"job": 7, "result": {...}}                          see `Result`; or {"job": 7, "error": "...", "who": "suite"}: no verdict,
+                                                          whose fault: the suite's or the user simulator's ("user")
 in   {"op": "scripts"}                                    what the scripted endpoint says of each item
 out  {"scripts": {...}}
 
@@ -106,6 +107,10 @@ class Unavailable(Exception):
     """The benchmark cannot be run here; the message says why and what to do."""
 
 
+class UserFault(Exception):
+    """The model that plays the user said what the benchmark cannot take: no verdict on the model under test."""
+
+
 def serve(make: Callable[[Mapping[str, Any]], Benchmark]) -> None:
     """Answer lines from stdin until it closes. `make` gets the options and gives the benchmark."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
@@ -137,7 +142,8 @@ def serve(make: Callable[[Mapping[str, Any]], Benchmark]) -> None:
             answer({"job": job.number, "result": asdict(benchmark.run(job))})
         except BaseException as error:  # noqa: BLE001 - no verdict; the client decides what that means
             traceback.print_exc()
-            answer({"job": job.number, "error": f"{type(error).__name__}: {error}"[:500]})
+            who = "user" if isinstance(error, UserFault) else "suite"
+            answer({"job": job.number, "error": f"{type(error).__name__}: {error}"[:500], "who": who})
 
     for line in sys.stdin:
         said = json.loads(line)

@@ -95,6 +95,7 @@ class UpstreamSuite:
     async def playing(self, target: Target, files: Path) -> AsyncIterator[Play]:
         """See `Suite`."""
         files.mkdir(parents=True, exist_ok=True)
+        self._worker.begin()
         async with contextlib.AsyncExitStack() as stack:
             agent = await stack.enter_async_context(target.endpoint())
             if (user := target.user_endpoint()) is not None:
@@ -125,11 +126,11 @@ class UpstreamSuite:
             "seed": target.seed,
             "folder": str(files.resolve()),
         }
-        result, reason = None, ""
+        result, reason, who = None, "", "suite"
         try:
             result = await asyncio.wait_for(self._worker.run(job), DEADLINE_S)
         except NoVerdict as error:
-            reason = str(error)
+            reason, who = str(error), error.who
         except TimeoutError:
             reason = f"no end after {DEADLINE_S / 3600:.0f} hours"
         if talk.fatal is not None:
@@ -146,7 +147,7 @@ class UpstreamSuite:
                 "details": {},
             }
         if result is None:
-            raise NotRun("suite", reason)
+            raise NotRun(who, reason)
         return result
 
     def figures(self, records: Sequence[Record]) -> dict[str, Any]:

@@ -6,7 +6,8 @@ tool results; null: upstream's), user (whether there is a user simulator, withou
 The reward is upstream's `EvaluationType.ALL`, which asks no judge model: no task of these sets has an assertion in
 natural language in its reward basis. The client never tries twice, but an empty reply is asked for again up to three
 times, as upstream does. What upstream raises over a reply (no JSON in a call's arguments, nothing said at all) is a
-failed task, as its `skip_failed_samples` counts it; where the endpoint itself gives out, there is no verdict.
+failed task, as its `skip_failed_samples` counts it; where the endpoint itself gives out, there is no verdict. Nor is there one
+where the reply was of the model that plays the user: upstream would count it against the model under test.
 
 Not upstream's: its tool `calculate` evaluates the text that the model gives, which a tower of powers keeps busy for
 ever. Here it gets a sum that we wrote anew from the parsed one, with powers of small numbers only.
@@ -22,7 +23,7 @@ from importlib.metadata import version
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from envtune.evaluation.upstream.serve import Item, Job, Result, Unavailable, serve
+from envtune.evaluation.upstream.serve import Item, Job, Result, Unavailable, UserFault, serve
 from envtune.files import sha256_json
 
 if TYPE_CHECKING:
@@ -73,7 +74,8 @@ class Tau2:
         ]
 
     def run(self, job: Job) -> Result:
-        """Play one task. Raises what the model's client raises: then there is no verdict."""
+        """Play one task. Raises what the model's client raises, UserFault and what this machine lacks (room on the disk,
+        memory): then there is no verdict."""
         import litellm
         from openai import OpenAIError
         from tau2.evaluator.evaluator import EvaluationType
@@ -100,7 +102,7 @@ class Tau2:
             )
         except litellm.ContextWindowExceededError as error:
             return _broken(error, "context_length_exceeded")
-        except OpenAIError:  # litellm's are of these classes
+        except (OpenAIError, OSError, MemoryError):  # litellm's are of the first's classes
             raise
         except Exception as error:  # noqa: BLE001 - a reply that upstream's loop cannot take, whatever that raises
             return _broken(error, "run_error")
@@ -147,6 +149,8 @@ def _arguments(address: str, temperature: float) -> dict[str, Any]:
 def _result(simulation: SimulationRun) -> Result:
     info: RewardInfo = simulation.reward_info
     termination = str(simulation.termination_reason.value)
+    if termination == "user_error":
+        raise UserFault("upstream ended the conversation over a message of the user simulator")
     breakdown = {str(basis.value): float(reward) for basis, reward in (info.reward_breakdown or {}).items()}
     details = {"termination": termination, "reward_breakdown": breakdown, "messages": len(simulation.messages)}
     if info.reward >= PASSED:
@@ -158,13 +162,12 @@ def _result(simulation: SimulationRun) -> Result:
 
 
 def _broken(error: Exception, kind: str) -> Result:
-    """A task that upstream could not play on. Whose reply it was is part of the type: "user:" is the simulator's."""
-    user = _of_the_user(error.__traceback__)
+    """A task that upstream could not play on over the model's reply. Raises UserFault where it was the simulator's."""
     message = f"{type(error).__name__}: {error}"[:500]
-    details = {"termination": kind, "reward_breakdown": {}, "user_simulator": user}
-    return Result(
-        passed=False, score=0.0, error_type=f"user:{kind}" if user else kind, error_message=message, details=details
-    )
+    if _of_the_user(error.__traceback__):
+        raise UserFault(message) from error
+    details = {"termination": kind, "reward_breakdown": {}}
+    return Result(passed=False, score=0.0, error_type=kind, error_message=message, details=details)
 
 
 def _of_the_user(traceback: TracebackType | None) -> bool:
