@@ -17,8 +17,30 @@ def _option(name: str, text: str, **more: Any) -> Any:
     return typer.Option(name, help=text, **more)
 
 
+# Options that only one of the two forms of `evaluate` takes.
+_OF_A_PROFILE = frozenset({"profile", "arm", "baselines"})
+_OF_SUITES = frozenset(
+    {
+        *(
+            "out",
+            "reply_format",
+            "release",
+            "split",
+            "strata",
+            "items",
+            "limit",
+            "repeats",
+            "temperature",
+            "max_tokens",
+        ),
+        *("concurrency", "user_base_url", "user_model", "option", "server"),
+    }
+)
+
+
 @app.command()
 def evaluate(
+    context: typer.Context,
     profile: ProfileOption = "cpu",
     arm: ArmOption = None,
     seed: SeedOption = None,
@@ -73,7 +95,12 @@ def evaluate(
     ] = None,
 ) -> None:
     """Evaluate a profile's checkpoints on its suites; or with --suite any endpoint or checkpoint."""
+    _refuse_unused(context, _OF_SUITES if suite is None else _OF_A_PROFILE, "with" if suite is None else "without")
     if suite is None:
+        if baselines and (model is not None or base_url is not None):
+            raise EnvtuneError(
+                "--baselines evaluates the models that the profile names; leave out --model and --base-url"
+            )
         from envtune.evaluation.run import evaluate as run
         from envtune.profile import load_profile
 
@@ -92,8 +119,8 @@ def evaluate(
     choices = [
         Choice(
             name,
-            items=_listed(items),
-            strata=_listed(strata),
+            items=_listed(items, "--items"),
+            strata=_listed(strata, "--strata"),
             limit=limit,
             release=release,
             split=split,
@@ -102,6 +129,8 @@ def evaluate(
         for name in names
     ]
     user = None
+    if (user_base_url is None) != (user_model is None):
+        raise EnvtuneError("--user-base-url and --user-model (or their variables) go together; give both or neither")
     if user_base_url is not None and user_model is not None:
         user = UserModel.at(user_base_url, user_model)
     evaluate_request(
@@ -121,8 +150,28 @@ def evaluate(
     )
 
 
-def _listed(text: str | None) -> tuple[str, ...] | None:
-    return None if text is None else tuple(part.strip() for part in text.split(",") if part.strip())
+def _refuse_unused(context: typer.Context, unused: frozenset[str], how: str) -> None:
+    """Raise EnvtuneError for an option on the command line that this form would not use. how: "with" or "without"
+    --suite it would."""
+    given = [
+        name for name in context.params if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
+    ]
+    if wrong := [name for name in given if name in unused]:
+        option = "--format" if wrong[0] == "reply_format" else f"--{wrong[0].replace('_', '-')}"
+        where = (
+            "put the setting into the profile's section `evaluation`, or name suites"
+            if how == "with"
+            else "leave it out"
+        )
+        raise EnvtuneError(f"{option} is only used {how} --suite; {where}")
+
+
+def _listed(text: str | None, option: str) -> tuple[str, ...] | None:
+    if text is None:
+        return None
+    if not (parts := tuple(part.strip() for part in text.split(",") if part.strip())):
+        raise EnvtuneError(f"{option} is empty; give names with commas between, or leave it out for all")
+    return parts
 
 
 def _pair(text: str, option: str) -> tuple[str, Any]:

@@ -47,8 +47,9 @@ def reported_names(profile: Profile) -> tuple[str, ...]:
 
 
 def slug(model: str) -> str:
-    """A folder's or hub id's last part, as a file's name."""
-    return re.sub(r"[^A-Za-z0-9.]+", "-", model.rstrip("/").rpartition("/")[2]).strip("-") or "model"
+    """A hub id, or a folder's last part, as a file's name."""
+    name = Path(model).resolve().name if Path(model).is_dir() else model
+    return re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-.") or "model"
 
 
 def checkpoints(profile: Profile) -> list[Checkpoint]:

@@ -9,7 +9,6 @@ Baselines are run like this: the model as released, under the same protocols as 
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +22,8 @@ from envtune.evaluation.endpoint import check_url
 from envtune.evaluation.reply_formats import check_format
 from envtune.evaluation.server import ServerSettings, VllmServer, chat_template
 from envtune.evaluation.session import evaluate_model, load, open_suites, refuse_incomplete, stopped_cleanly
-from envtune.evaluation.suite import Target, UserModel
+from envtune.evaluation.settings import check_settings
+from envtune.evaluation.suite import Target, UserModel, endpoint_key
 from envtune.evaluation.suites import Choice
 from envtune.files import sha256_json
 
@@ -60,6 +60,10 @@ def evaluate_request(request: Request) -> dict[str, list[dict[str, Any]]]:
         raise EnvtuneError(f"--repeats is at least 1, not {request.repeats}")
     if request.concurrency < 1:
         raise EnvtuneError(f"--concurrency is at least 1, not {request.concurrency}")
+    if not request.model.strip():
+        raise EnvtuneError("--model is empty; name the endpoint's model, a folder or a hub id")
+    decoding = {name: value for name, value in request.decoding.items() if name in ("temperature", "max_tokens")}
+    check_settings(decoding, "the command line")
     check_format(request.reply_format)
     if request.base_url is not None:
         check_url(request.base_url)
@@ -98,7 +102,7 @@ def evaluate_request(request: Request) -> dict[str, list[dict[str, Any]]]:
             checkpoint_sha256=one.sha256,
             user=request.user,
             concurrency=request.concurrency,
-            api_key=os.environ.get("ENVTUNE_API_KEY") or os.environ.get("OPENAI_API_KEY") or "none",
+            api_key=endpoint_key(),
         )
         ended = evaluate_model(opened.suites, target, request.out, dict.fromkeys(opened.suites, seeds), about, console)
     refuse_incomplete(ended)

@@ -14,6 +14,7 @@ take no part in them.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -46,7 +47,8 @@ from envtune.evaluation.session import (
     stopped_cleanly,
     with_seed,
 )
-from envtune.evaluation.suite import Suite, Target, UserModel
+from envtune.evaluation.settings import check_settings
+from envtune.evaluation.suite import Suite, Target, UserModel, endpoint_key
 from envtune.evaluation.suites import BFCL_V3, Choice, read_choices
 from envtune.files import sha256_json, write_json
 from envtune.run_record import write_run_record
@@ -56,6 +58,7 @@ if TYPE_CHECKING:
     from envtune.profile import Profile
 
 SUBSET = "heldout"
+_OTHER = "other-"
 _DECODING = ("temperature", "top_p", "max_tokens", "seed")
 # What must be said of a model wherever its numbers stand, by the source it comes from.
 _NAMES = MappingProxyType({"smollm2-warm-start": "SmolLM2-135M-Instruct (4-bit, dequantised) + format warm start"})
@@ -68,10 +71,6 @@ _NOTES = MappingProxyType(
         )
     }
 )
-_SETTINGS = (
-    *_DECODING, "concurrency", "max_model_len", "request_timeout_s", "server", "start_s", "suites", "format", "repeats",
-    "user", "baselines",
-)  # fmt: skip
 
 
 def evaluate(
@@ -82,11 +81,7 @@ def evaluate(
     Raises EnvtuneError when there is no model, the server does not start, or an item could not be run (what was run
     is kept: the same command goes on from there).
     """
-    unknown = set(profile.evaluation) - set(_SETTINGS)
-    if unknown:
-        raise EnvtuneError(
-            f"profile {profile.name}: unknown evaluation setting {sorted(unknown)[0]!r}; there are: {', '.join(_SETTINGS)}"
-        )
+    check_settings(profile.evaluation, f"profile {profile.name}")
     if base_url is not None and model is None:
         raise EnvtuneError("with --base-url name the model that the endpoint serves: --model NAME")
     console = Console(stderr=True)
@@ -211,6 +206,7 @@ def _target(profile: Profile, one: Checkpoint, base_url: str, model: str) -> Tar
         user=_user(profile, base_url, model),
         concurrency=int(profile.evaluation.get("concurrency", 16)),
         request_timeout_s=float(profile.evaluation.get("request_timeout_s", 600)),
+        api_key=endpoint_key(),
     )
 
 
@@ -239,17 +235,28 @@ def model_name(profile: Profile, one: Checkpoint) -> str:
 
 
 def _other(model: str) -> str:
-    return f"other-{slug(model)}"
+    return f"{_OTHER}{slug(model)}"
 
 
 def _drop_other(suite: Suite, target: Target, folder: Path, one: Checkpoint, console: Console) -> None:
-    """Remove records of other weights, items or settings."""
+    """Make room where records of other weights, items or settings lie. Those of the profile's own checkpoints are removed:
+    the same command would make them again. Those of other models, which may have cost money, are moved aside."""
     summary = RunFolder(folder).read_summary()
     if summary is None:
         return
     if differing := differences(summary.get("identity", {}), identity(suite, target)):
-        console.print(f"{one.name}, {suite.name}: measured before with another {', '.join(differing)}; measured anew")
-        shutil.rmtree(folder)
+        said = f"{one.name}, {suite.name}: measured before with another {', '.join(differing)}; measured anew"
+        if one.name.startswith((BASELINE, _OTHER)):
+            kept = next(
+                path
+                for number in itertools.count(1)
+                if not (path := folder.with_name(f"before{number}-{folder.name}")).exists()
+            )
+            folder.rename(kept)
+            said += f"; the records of before: {kept}"
+        else:
+            shutil.rmtree(folder)
+        console.print(said)
 
 
 def _is_complete(folder: Path) -> bool:

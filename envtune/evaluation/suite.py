@@ -35,6 +35,11 @@ class UserModel:
         return UserModel(base_url, model, model, dict(decoding or {}), os.environ.get("ENVTUNE_USER_API_KEY") or "none")
 
 
+def endpoint_key() -> str:
+    """The key of the endpoint under test: ENVTUNE_API_KEY, else OPENAI_API_KEY, else "none"."""
+    return os.environ.get("ENVTUNE_API_KEY") or os.environ.get("OPENAI_API_KEY") or "none"
+
+
 @dataclass(frozen=True)
 class Target:
     """What is evaluated, and how it is asked.

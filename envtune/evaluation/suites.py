@@ -122,7 +122,7 @@ class Choice:
         if self.checkpoints not in CHECKPOINTS:
             raise EnvtuneError(f"{self.suite}: checkpoints are {' or '.join(CHECKPOINTS)}, not {self.checkpoints!r}")
         for name, value in (("a limit", self.limit), ("repeats", self.repeats)):
-            if value is not None and (not isinstance(value, int) or value < 1):
+            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
                 raise EnvtuneError(f"{self.suite}: {name} is a whole number from 1 up, not {value!r}")
 
     @property
@@ -142,10 +142,14 @@ def read_choices(settings: Mapping[str, Any], where: str) -> list[Choice]:
     for name, said in settings.items():
         if said is False:
             continue
+        if not isinstance(said or {}, Mapping):
+            raise EnvtuneError(f"{where}: {name} takes settings by name, or false, not {said!r}")
         values = dict(said or {})
         common: dict[str, Any] = {key: values.pop(key) for key in _COMMON if key in values}
         for key in ("items", "strata"):
             if common.get(key) is not None:
+                if isinstance(common[key], str) or not isinstance(common[key], (list, tuple)) or not common[key]:
+                    raise EnvtuneError(f"{where}: {key} of {name} is a list, not {common[key]!r}")
                 common[key] = tuple(map(str, common[key]))
         try:
             choices.append(Choice(str(name), options=values, **common))
@@ -192,10 +196,11 @@ def _worker(choice: Choice, log: Path, user: bool) -> Iterator[Worker]:
 
 def _chosen_tasks(choice: Choice) -> list[Task]:
     if choice.tasks is not None:
-        return list(choice.tasks)
-    if choice.split != "full" and choice.split not in SPLITS:
+        tasks = list(choice.tasks)
+    elif choice.split != "full" and choice.split not in SPLITS:
         raise EnvtuneError(f"there is no split {choice.split!r}; choose of: full, {', '.join(SPLITS)}")
-    tasks = load_tasks(choice.release, None if choice.split == "full" else choice.split)
+    else:
+        tasks = load_tasks(choice.release, None if choice.split == "full" else choice.split)
     if choice.strata and (unknown := sorted(set(choice.strata) - set(CATEGORIES))):
         raise EnvtuneError(f"{choice.suite} has no stratum {unknown[0]!r}; it has: {', '.join(CATEGORIES)}")
     by_id = {task.id: task for task in tasks}

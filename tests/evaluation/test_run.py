@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from envtune.errors import EnvtuneError
 from envtune.evaluation.checkpoints import Checkpoint, baselines, checkpoints, reported_names
+from envtune.evaluation.endpoint import ChatEndpoint
 from envtune.evaluation.records import RunFolder, read_records
 from envtune.evaluation.run import evaluate, evaluation_tasks, suite_choices, suites_of
 from envtune.evaluation.scripted import ScriptedEndpoint
@@ -85,6 +88,8 @@ def test_an_endpoint_of_the_users(profile: Profile) -> None:
         warmer = dataclasses.replace(profile, evaluation={**profile.evaluation, "temperature": 1.0})
         evaluate(warmer, base_url=scripted.base_url, model=scripted.model)
         assert len(scripted.requests) == 2 * number, "other settings: measured anew"
+        (before,) = (folder / "bfcl-v3").glob("before1-*/records.jsonl")
+        assert len(read_records(before)) == len(HELD_OUT), "what was paid for is kept, beside what tables read"
     with pytest.raises(EnvtuneError, match="--model NAME"):
         evaluate(profile, base_url=scripted.base_url)
 
@@ -103,7 +108,7 @@ def test_suites_at_the_ends_of_a_run(profile: Profile) -> None:
         return {one.name: len(suites_of(one, listed, suite_choices(chosen))) for one in listed}
 
     assert measured(checkpoints(chosen)) == {"start": 2, "stage1": 1, "stage2": 2}
-    assert measured(baselines(chosen)) == {"baseline-A-7B": 2, "baseline-B": 2, "baseline-C": 2}
+    assert measured(baselines(chosen)) == {"baseline-org-A-7B": 2, "baseline-org-B": 2, "baseline-C": 2}
     assert {*measured(checkpoints(chosen)), *measured(baselines(chosen))} < set(reported_names(chosen))
     with pytest.raises(EnvtuneError, match="names no baselines"):
         evaluate(profile, with_baselines=True)
@@ -128,9 +133,81 @@ def test_sigterm_stops_what_was_started() -> None:
         assert (process.communicate()[0], process.returncode) == ("stopped\n", 143)
 
 
-def test_unknown_settings_are_named(profile: Profile) -> None:
-    with pytest.raises(EnvtuneError, match="unknown evaluation setting 'temprature'"):
-        evaluate(dataclasses.replace(profile, evaluation={"temprature": 1}))
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"temprature": 1}, "unknown evaluation setting 'temprature'"),
+        ({"temperature": "hot"}, "evaluation.temperature is a number from 0 up, not 'hot'"),
+        ({"temperature": float("nan")}, "evaluation.temperature is a number"),
+        ({"concurrency": 0}, "evaluation.concurrency is a whole number from 1 up, not 0"),
+        ({"repeats": 0}, "evaluation.repeats is a whole number from 1 up"),
+        ({"seed": "x"}, "evaluation.seed is a whole number"),
+        ({"user": "other"}, "evaluation.user is self, or"),
+        ({"user": {"model": "a"}}, "evaluation.user is self, or"),
+        ({"suites": ["bfcl-v3"]}, "evaluation.suites is suites by name"),
+        ({"suites": {"bfcl-v3": 5}}, "bfcl-v3 takes settings by name, or false, not 5"),
+        ({"suites": {"bfcl-v3": {"limit": True}}}, "a limit is a whole number from 1 up, not True"),
+        ({"suites": {"bfcl-v3": {"strata": "base"}}}, "strata of bfcl-v3 is a list"),
+        ({"suites": {"bfcl-v3": {"items": ["nonsense"]}}}, "bfcl-v3 has no item 'nonsense'"),
+        ({"baselines": ["a/b", "a-b"]}, "evaluation.baselines is a list of hub ids or folders whose names differ"),
+    ],
+)
+def test_settings_that_cannot_be(profile: Profile, settings: dict[str, Any], message: str) -> None:
+    wrong = dataclasses.replace(profile, evaluation=settings)
+    with pytest.raises(EnvtuneError, match=re.escape(message)):
+        evaluate(wrong, base_url="http://127.0.0.1:9/v1", model="m")
+
+
+def test_a_part_of_the_profiles_tasks(profile: Profile) -> None:
+    settings = {**profile.evaluation, "suites": {"bfcl-v3": {"strata": ["miss_func"]}}}
+    with ScriptedEndpoint(evaluation_tasks(profile)) as scripted:
+        chosen = dataclasses.replace(profile, evaluation=settings)
+        (folder,) = evaluate(chosen, base_url=scripted.base_url, model=scripted.model).values()
+    assert {record.stratum for record in read_records(folder / RUN / "records.jsonl")} == {"miss_func"}
+
+
+def test_the_key_goes_along(profile: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENVTUNE_API_KEY", "sk-of-the-user")
+    seen = []
+    ask = ChatEndpoint.__init__
+
+    def init(self: ChatEndpoint, *settings: Any, **named: Any) -> None:
+        seen.append(named.get("api_key"))
+        ask(self, *settings, **named)
+
+    monkeypatch.setattr(ChatEndpoint, "__init__", init)
+    with ScriptedEndpoint(evaluation_tasks(profile)) as scripted:
+        evaluate(profile, base_url=scripted.base_url, model=scripted.model)
+    assert set(seen) == {"sk-of-the-user"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--limit 1", "--limit is only used with --suite"),
+        ("--format fc", "--format is only used with --suite"),
+        ("--baselines --model m", "leave out --model"),
+        ("--suite bfcl-v3 --model m --out o --arm full", "--arm is only used without --suite"),
+        ("--suite bfcl-v3 --model m --out o --strata ,", "--strata is empty"),
+        ("--suite bfcl-v3 --model m --out o --user-model u", "go together"),
+        (
+            "--suite bfcl-v3 --model m --out o --base-url http://127.0.0.1:9/v1 --temperature nan",
+            "temperature is a number",
+        ),
+        (
+            "--suite bfcl-v3 --model m --out o --base-url http://127.0.0.1:9/v1 --max-tokens 0",
+            "max_tokens is a whole number",
+        ),
+    ],
+)
+def test_options_that_would_do_nothing(tmp_path: Path, arguments: str, message: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "envtune.cli", "evaluate", *arguments.split()],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
 
 
 @pytest.mark.slow

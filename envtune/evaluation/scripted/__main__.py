@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="envtune.evaluation.scripted", description="A scripted endpoint, no model.")
     options: dict[str, Any] = {
         "--suite": {"default": BFCL_V3, "help": ", ".join(SUITES)},
-        "--release": {"default": "current", "help": "of BFCL: paper or current"},
+        "--release": {"default": "paper", "help": "of BFCL: paper or current"},
         "--split": {"default": None, "help": "of its tasks; all without it"},
         "--strata": {"default": None, "help": "of another suite: only these, with commas between"},
         "--option": {
