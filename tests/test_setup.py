@@ -91,7 +91,7 @@ def commands(*arguments: str) -> list[str]:
 
 
 def test_reproduce_runs_each_step_once_and_in_order() -> None:
-    steps = ["setup-model", "data", "train", "evaluate", "tables", "summary"]
+    steps = ["setup-model", "data", "train", "evaluate", "tables", "figures", "report", "model-card", "summary"]
     for profile, venv in {"cpu": ".venv", "gpu": ".venv-gpu"}.items():
         expected = [f"{venv}/bin/envtune {step} --profile {profile}" for step in steps]
         assert commands("reproduce", f"PROFILE={profile}") == expected
