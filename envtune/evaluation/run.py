@@ -50,6 +50,7 @@ from envtune.evaluation.session import (
 from envtune.evaluation.settings import check_settings
 from envtune.evaluation.suite import Suite, Target, UserModel, endpoint_key
 from envtune.evaluation.suites import BFCL_V3, Choice, read_choices
+from envtune.evaluation.upstream.serve import SELF
 from envtune.files import sha256_json, write_json
 from envtune.run_record import write_run_record
 from envtune.tasks import Task, cut_tools, load_split, load_tasks
@@ -183,7 +184,7 @@ def _user(profile: Profile, base_url: str, model: str) -> UserModel | None:
     ENVTUNE_USER_MODEL name."""
     said = profile.evaluation.get("user")
     if said == "self":
-        return UserModel(base_url, model, "the model under test", _limits(profile))
+        return UserModel(base_url, model, SELF, _limits(profile))
     if isinstance(said, Mapping):
         return UserModel.at(said["base_url"], said["model"], said.get("decoding"))
     url, name = os.environ.get("ENVTUNE_USER_BASE_URL"), os.environ.get("ENVTUNE_USER_MODEL")

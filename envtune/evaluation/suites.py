@@ -57,7 +57,7 @@ _UPSTREAM: Mapping[str, Benchmark] = MappingProxyType(
                 name="acebench-agent",
                 module="acebench",
                 strata=("agent_multi_turn", "agent_multi_step"),
-                options=("data", "language"),
+                options=("data", "language", "max_dialog_turns"),
                 protocol="acebench-agent-1",
                 description=(
                     "ACEBench agent by evalscope: its prompts, its simulated user, end-state accuracy; turn_7 passes "

@@ -16,9 +16,13 @@ have the estimate's variance. The variance is
 
 The quantile is Student's, with clusters - strata degrees of freedom, fewer when the seeds matter (Satterthwaite 1946);
 the normal one where the interval of independent trials is the wider. Bootstraps of clusters were tried and are too
-short with few clusters: tests/statistics/test_coverage_clustered.py has the figures. Where no variance can be seen
-(all passed, none passed, or a stratum is one cluster) the clusters are taken for the sample: that is what the items
-would amount to if each cluster stood or fell as one, the least that the data could hold.
+short with few clusters: tests/statistics/test_coverage_clustered.py has the figures.
+
+A stratum whose clusters all pass alike (all passed, none passed, or it is one cluster) shows no variance, which is no
+sign that it has none. It has Wilson's interval with its own clusters for the sample: that is what its items would
+amount to if each cluster stood or fell as one, the least that the data could hold. In an average, this interval and
+that of the strata which do vary are put together by their distances from the estimates, as the root of the sum of
+squares (MOVER, Zou and Donner 2008, Statistics in Medicine 27:1693).
 """
 
 from __future__ import annotations
@@ -81,16 +85,42 @@ def macro_average(outcomes: DataFrame, strata: Sequence[str], level: float = 0.9
     present = set(outcomes["stratum"].unique())
     if absent := [stratum for stratum in strata if stratum not in present] or ([] if strata else ["any stratum"]):
         raise EnvtuneError(f"there are no outcomes of {', '.join(absent)}; leave it out of the average or evaluate it")
-    parts = _Parts.of(outcomes[outcomes["stratum"].isin(strata)] if present - set(strata) else outcomes)
+    table = outcomes[outcomes["stratum"].isin(strata)] if present - set(strata) else outcomes
+    by_cluster = table.groupby(["stratum", "cluster"], sort=True)["passed"].mean().groupby("stratum", sort=True)
+    varies = by_cluster.max() - by_cluster.min() > 1e-12
+    parts = [(1, _of_clusters(table[table["stratum"] == name], level)) for name in varies.index[~varies]]
+    if varies.any():
+        varying = table if varies.all() else table[table["stratum"].isin(varies.index[varies])]
+        parts.append((int(varies.sum()), _cluster_robust(varying, level)))
+    return parts[0][1] if len(parts) == 1 else _together(parts, table["cluster"].nunique())
+
+
+def _of_clusters(table: DataFrame, level: float) -> Interval:
+    """Of a stratum whose clusters all pass alike: they are the sample."""
+    clusters, normal = table["cluster"].nunique(), float(ndtri((1 + level) / 2))
+    return _wilson(float(table["passed"].mean()), clusters, level, normal, f"Wilson, n = {clusters} clusters")
+
+
+def _cluster_robust(table: DataFrame, level: float) -> Interval:
+    """Of the average of strata in each of which clusters differ."""
+    parts = _Parts.of(table)
     estimate = parts.estimate
     normal, student = float(ndtri((1 + level) / 2)), float(stdtrit(parts.freedom, (1 + level) / 2))
-    if parts.variance == 0:
-        return _wilson(estimate, parts.clusters, level, normal, f"Wilson, n = {parts.clusters} clusters")
     variance, quantile = max(
         ((parts.variance, student), (parts.independent, normal)), key=lambda way: way[0] * way[1] ** 2
     )
     size = max(estimate * (1 - estimate) / variance, 1.0)
     return _wilson(estimate, size, level, quantile, f"cluster-robust Wilson, {parts.clusters} clusters")
+
+
+def _together(parts: Sequence[tuple[int, Interval]], clusters: int) -> Interval:
+    """The mean of averages over so many strata each, taken for independent (MOVER)."""
+    shares = np.array([number for number, _ in parts]) / sum(number for number, _ in parts)
+    estimates, lows, highs = np.array([(one.estimate, one.low, one.high) for _, one in parts]).T
+    estimate = float(shares @ estimates)
+    below, above = (float(np.linalg.norm(shares * (end - estimates))) for end in (lows, highs))
+    method = f"Wilson by parts (MOVER), {clusters} clusters"
+    return Interval(estimate, max(0.0, estimate - below), min(1.0, estimate + above), parts[0][1].level, method)
 
 
 def paired_difference(pairs: DataFrame, level: float = 0.95) -> Interval:
@@ -138,8 +168,8 @@ def _wilson(estimate: float, size: float, level: float, quantile: float, method:
 
 @dataclass(frozen=True)
 class _Parts:
-    """estimate: an average of strata's rates; variance: its, 0 where none can be seen; independent: what the variance
-    would be with independent trials; freedom: degrees of freedom; clusters: their number."""
+    """estimate: an average of strata's rates; variance: its; independent: what the variance would be with independent
+    trials; freedom: degrees of freedom; clusters: their number."""
 
     estimate: float
     variance: float
@@ -149,7 +179,7 @@ class _Parts:
 
     @staticmethod
     def of(table: DataFrame) -> _Parts:
-        """Of all strata in the table; every item has as many seeds as the others."""
+        """Of all strata in the table, each of at least two clusters; every item has as many seeds as the others."""
         codes, names = zip(
             *(pd.factorize(table[name], sort=True) for name in ("cluster", "seed", "stratum")), strict=True
         )
@@ -162,14 +192,12 @@ class _Parts:
         estimate = float(shares.mean())
         independent = float((shares * (1 - shares) / of_stratum).sum() / strata**2)
         within = (trials.sum(axis=1) > 0).sum(axis=0)  # clusters of a stratum
-        if within.min() < 2:
-            return _Parts(estimate, 0.0, independent, 1.0, clusters)
         influence = (passed - trials * shares) @ (np.sqrt(within / (within - 1)) / of_stratum / strata)
         between, runs = float((influence.sum(axis=1) ** 2).sum()), _between_runs(influence)
         freedom = float(max(1, clusters - strata))
         if runs > 0:
             freedom = (between + runs) ** 2 / (between**2 / freedom + runs**2 / (seeds - 1))
-        return _Parts(estimate, between + runs if between > 1e-18 else 0.0, independent, freedom, clusters)
+        return _Parts(estimate, between + runs, independent, freedom, clusters)
 
 
 def _between_runs(influence: np.ndarray) -> float:

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from envtune.bfcl import CATEGORIES
+from envtune.bfcl import CATEGORIES, RELEASES
 from envtune.errors import EnvtuneError
-from envtune.evaluation.migrate import upgrade_summary
-from envtune.evaluation.records import Record, RunFolder, read_records
+from envtune.evaluation.records import Record, RunFolder
+from envtune.evaluation.repeat import read_repeat, read_summary
 from envtune.files import write_json, write_jsonl
 from envtune.run_record.evaluations import BFCL_V3, EvaluationFolder, evaluation_folders
 from envtune.tasks import is_sound
@@ -82,19 +82,24 @@ def copy_records(evaluation: Path, checkpoints: Iterable[str], records: Path) ->
     """Copy records and summaries of these checkpoints from a run's `evaluation` folder into the folder `records`.
 
     Copies that the run does not have (any more) are removed, and of a checkpoint only what was measured of the weights
-    that were measured last is taken, so that a table never mixes two runs.
+    that were measured last is taken, so that a table never mixes two runs. Raises EnvtuneError when a summary and its
+    records do not belong together, before anything is written.
     """
     kept = set()
     wanted = set(checkpoints)
     found = [(one, RunFolder(one.path)) for one in evaluation_folders(evaluation) if one.checkpoint in wanted]
     read = [(one, folder, summary) for one, folder in found if (summary := folder.read_summary()) is not None]
     last = _last_weights(read)
-    for one, folder, summary in read:
-        if "strata" not in summary or summary["identity"]["checkpoint_sha256"] != last[one.checkpoint]:
-            continue  # never ran to the end of a session, or of other weights
+    taken = [
+        (one, read_repeat(read_summary(folder.summary_path, folder.records_path), partial=True))
+        for one, folder, summary in read
+        # else it never ran to the end of a session, or is of other weights
+        if "strata" in summary and summary["identity"]["checkpoint_sha256"] == last[one.checkpoint]
+    ]
+    for one, repeat in taken:
         path = records / one.suite / f"{one.checkpoint}.seed{one.seed or 0}.json"
-        write_jsonl(path.with_suffix(".jsonl.gz"), [record.as_dict() for record in read_records(folder.records_path)])
-        write_json(path, summary)
+        write_jsonl(path.with_suffix(".jsonl.gz"), [record.as_dict() for record in repeat.records])
+        write_json(path, repeat.summary.data)
         kept |= {path, path.with_suffix(".jsonl.gz")}
     if (evaluation / _LEFT_OUT).is_file():
         write_json(records / _LEFT_OUT, json.loads((evaluation / _LEFT_OUT).read_text(encoding="utf-8")))
@@ -127,7 +132,7 @@ def _remove_others(records: Path, kept: set[Path]) -> None:
 def read_runs(records: Path) -> list[Run]:
     """Every run in `records`: suites by name, checkpoints in the order start, stage1, stage2, ..., seeds ascending.
 
-    Raises EnvtuneError when a summary and its records do not belong together.
+    Raises EnvtuneError when a summary and its records do not belong together (`envtune.evaluation.repeat`).
     """
     runs = [_read_run(path) for path in records.glob("*/*.json")]
     return sorted(runs, key=lambda run: (run.suite, run.checkpoint != "start", run.checkpoint, run.seed))
@@ -146,43 +151,29 @@ def read_left_out(records: Path) -> dict[str, str]:
 
 
 def _read_run(path: Path) -> Run:
-    checkpoint, _, seed = path.stem.rpartition(".seed")
-    try:
-        summary = upgrade_summary(json.loads(path.read_text(encoding="utf-8")))
-        items: Mapping[str, int] = summary["identity"]["items"]
-        summary["about"], summary["provenance"], summary["identity"]["protocol"]["name"]
-        number = int(seed)
-    except (ValueError, KeyError, TypeError) as error:
-        raise EnvtuneError(f"{path} is no summary of an evaluation ({error!r}); run `make tables` again") from error
-    listed = read_records(path.with_suffix(".jsonl.gz"))
-    strata = CATEGORIES if path.parent.name == BFCL_V3 else tuple(items)
-    counted = {
-        stratum: sum(r.stratum == stratum for r in listed) for stratum in dict.fromkeys(r.stratum for r in listed)
+    repeat = read_repeat(read_summary(path, path.with_suffix(".jsonl.gz")), partial=True)
+    one, listed = repeat.summary, repeat.records
+    release = str(one.identity.get("release"))
+    if one.suite != path.parent.name or (one.suite == BFCL_V3 and release not in RELEASES):
+        raise EnvtuneError(f"{path} is of {one.suite!a}, release {release!a}; run `make tables` again")
+    cells = {
+        stratum: _cell(_of(stratum, listed))
+        for stratum in (CATEGORIES if one.suite == BFCL_V3 else one.identity["items"])
     }
-    if any(number > items.get(stratum, 0) for stratum, number in counted.items()):
-        raise EnvtuneError(f"{path}: its records are not those it speaks of ({counted}, not {dict(items)})")
-    cells = {stratum: _cell(items.get(stratum, 0), _of(stratum, listed)) for stratum in strata}
     sound, unsound = {}, frozenset[str]()
-    if path.parent.name == BFCL_V3:
-        release = summary["identity"]["release"]
+    if one.suite == BFCL_V3:
         unsound = frozenset(record.id for record in listed if not is_sound(record.id, release))
-        sound = {c: _without(cells[c], unsound, _of(c, listed)) for c in CATEGORIES}
-    return Run(path.parent.name, checkpoint, number, summary, cells, sound, tuple(listed), unsound)
+        sound = {c: _cell([record for record in _of(c, listed) if record.id not in unsound]) for c in CATEGORIES}
+    return Run(one.suite, one.checkpoint, one.seed, one.data, cells, sound, tuple(listed), unsound)
 
 
 def _of(stratum: str, records: Iterable[Record]) -> list[Record]:
     return [record for record in records if record.stratum == stratum]
 
 
-def _cell(items: int, records: Sequence[Record]) -> Cell:
+def _cell(records: Sequence[Record]) -> Cell:
     outcomes = [record.outcome for record in records]
     scores = [record.score for record in records if record.outcome != "not_run"]
     credit = None if None in scores else sum(score for score in scores if score is not None)
     over_budget = sum(record.is_over_budget for record in records)
-    return Cell(items, outcomes.count("passed"), outcomes.count("failed"), over_budget, credit)
-
-
-def _without(cell: Cell, ids: Set[str], records: Sequence[Record]) -> Cell:
-    """The cell less these items. Items that have no record stay in it, as not run."""
-    kept = [record for record in records if record.id not in ids]
-    return _cell(cell.items - (len(records) - len(kept)), kept)
+    return Cell(len(records), outcomes.count("passed"), outcomes.count("failed"), over_budget, credit)

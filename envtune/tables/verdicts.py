@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from envtune.bfcl import CATEGORIES
 from envtune.curriculum import CURRICULUM
 from envtune.evaluation.checkpoints import BASELINE
+from envtune.evaluation.upstream.serve import SELF
 from envtune.run_record.evaluations import BFCL_V3
 from envtune.tables.paper import (
     AS_RELEASED,
@@ -130,6 +131,8 @@ def _judged(cell: PaperCell, row: Row, strata: Sequence[str]) -> PaperCell:
 def _why_not(row: Row, stratum: str) -> str:
     """Why the row's runs of a stratum are not what the paper measured; empty where they are."""
     suite, identity = row.runs[0].suite, row.identity
+    if other := _other_setting(suite, identity):
+        return other
     needed = STRATUM_ITEMS.get(stratum, 0)
     items = min(cell.items for cell in row.cells(stratum))
     if suite == BFCL_V3:
@@ -146,6 +149,22 @@ def _why_not(row: Row, stratum: str) -> str:
         return f"{stratum}: {missing} items without a verdict"
     if _is_replayed(row):
         return "replayed web tools are no score"
+    return ""
+
+
+def _other_setting(suite: str, identity: Mapping[str, Any]) -> str:
+    """What was set otherwise than for the paper's figures, in words; empty where nothing was. The paper does not say which
+    language ACEBench was run in, nor which model played the user: English is taken for it, and any model but the one
+    under test."""
+    options = identity.get("options") or {}
+    if suite == BFCL_V3 and identity.get("release") != "paper":
+        return f"release {identity.get('release')}, where the paper's is 2025.6.8"
+    if limits := [name for name in ("max_steps", "max_dialog_turns") if options.get(name) is not None]:
+        return f"{limits[0]} is set"
+    if options.get("language", "en") != "en":
+        return f"language {options['language']}"
+    if (identity.get("user") or {}).get("model") == SELF:
+        return "the model under test played the user"
     return ""
 
 

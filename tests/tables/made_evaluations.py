@@ -9,7 +9,7 @@ from typing import Any
 from envtune.evaluation.migrate import SCHEMA_VERSION
 from envtune.evaluation.records import Record, summarise_records
 from envtune.evaluation.upstream.suite import UpstreamSuite
-from envtune.files import write_json, write_jsonl
+from envtune.files import sha256_json, write_json, write_jsonl
 
 DESCRIPTION = "as its authors run it"
 
@@ -42,7 +42,7 @@ def make_run(
         "packages": {"upstream": "1.2.3"},
         "options": {},
         "items": strata,
-        "items_sha256": "2" * 64,
+        "items_sha256": sha256_json([[record.id, record.item_sha256] for record in records]),
         "model": "Scripted",
         "checkpoint_sha256": weights,
         "decoding": {"temperature": 0.5, "seed": seed},

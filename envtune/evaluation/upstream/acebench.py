@@ -1,6 +1,7 @@
 """ACEBench's agent tasks, played and scored by evalscope's port of ACEBench (a worker, see serve.py).
 
-options: data (folder, or null: acebench_data.py), language ("en" or "zh"), strata, user (whether there is a user
+options: data (folder, or null: acebench_data.py), language ("en" or "zh"), max_dialog_turns (messages and executions
+of a dialog; null: upstream's 40), strata, user (whether there is a user
 simulator, which agent_multi_turn needs).
 
 Not upstream's: a reply that its loop cannot take is a failed item of the type "rollout_error" and keeps no state,
@@ -42,7 +43,9 @@ TOO_LONG = "context_length_exceeded"
 class AceBenchAgent:
     """The benchmark over records of acebench_data.acebench_records (a serve.Benchmark)."""
 
-    def __init__(self, records: Sequence[Mapping[str, Any]], language: str) -> None:
+    def __init__(
+        self, records: Sequence[Mapping[str, Any]], language: str, max_dialog_turns: int | None = None
+    ) -> None:
         from evalscope.api.registry import get_benchmark
         from evalscope.config import TaskConfig
 
@@ -50,6 +53,8 @@ class AceBenchAgent:
             logging.getLogger(name).setLevel(logging.ERROR)
         arguments = {"subset_list": list(STRATA), "extra_params": {"language": language, "user_model": "a job's own"}}
         self._adapter: Any = get_benchmark("acebench", TaskConfig(dataset_args={"acebench": arguments}))
+        if max_dialog_turns is not None:
+            self._adapter.max_dialog_turns = max_dialog_turns
         self._language = language
         self._samples: dict[str, Sample] = {}
         self._hashes = {}
@@ -59,7 +64,8 @@ class AceBenchAgent:
 
     def versions(self) -> dict[str, str]:
         """evalscope's, and the data's."""
-        return {"evalscope": version("evalscope"), "acebench": f"{COMMIT[:7]}-{self._language}"}
+        limit = {"max_dialog_turns": str(self._adapter.max_dialog_turns)}
+        return {"evalscope": version("evalscope"), "acebench": f"{COMMIT[:7]}-{self._language}", **limit}
 
     def items(self) -> list[Item]:
         """In the order of the data; each is independent of the others."""
@@ -216,9 +222,12 @@ def make(options: Mapping[str, Any]) -> AceBenchAgent:
         raise Unavailable(f"acebench-agent has no language {language!r}; name one of {', '.join(SHA256)}")
     if "agent_multi_turn" in strata and not options.get("user"):
         raise Unavailable("agent_multi_turn needs a user simulator; name one, or leave that stratum out")
+    turns = options.get("max_dialog_turns")
+    if turns is not None and (not isinstance(turns, int) or isinstance(turns, bool) or turns < 1):
+        raise Unavailable(f"max_dialog_turns is a whole number from 1 up, not {turns!r}")
     folder = Path(options["data"]) if options.get("data") else None
     try:
-        return AceBenchAgent(acebench_records(acebench_files(folder, language), strata), language)
+        return AceBenchAgent(acebench_records(acebench_files(folder, language), strata), language, turns)
     except EnvtuneError as problem:
         raise Unavailable(str(problem)) from problem
 

@@ -25,6 +25,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+SELF = "the model under test"  # what summaries call a user simulator that is the model itself
 DUMP_CHARACTERS = 2_000  # of a last message in which a checker looks for the answer anywhere: a longer one is suspect
 
 
