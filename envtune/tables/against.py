@@ -74,23 +74,26 @@ def _grid(
     margin: float,
     of: str,
 ) -> Grid:
-    found = {
-        (c.model, c.variant): (row, cells) for row in rows for cells in [paper_cells(row, paper)] for c in cells[:1]
-    }
+    found: dict[tuple[str, str], list[tuple[Row, list[PaperCell]]]] = {}
+    for row in rows:
+        for first in (cells := paper_cells(row, paper))[:1]:
+            found.setdefault((first.model, first.variant), []).append((row, cells))
     told: list[tuple[str, ...]] = []
     reasons: list[str] = []
     protocols = []
     for published in paper:
         who = published.model, published.variant
-        ours = found.get(who)
-        if ours is None or all(cell.why_not for cell in ours[1]):
+        ours = found.get(who, [])
+        counting = [one for one in ours if not all(cell.why_not for cell in one[1])]
+        if not counting:
             average = next(cell for cell in cells_of(published, suite) if cell.stratum == AVERAGE)
             told.append((*who, "Average", f"{average.value:.2f}", "", "", "", "", NOT_RUN))
-        else:
-            protocols.append(_protocol(ours[0]))
-            told += [_line(*ours, cell, titles, margin) for cell in ours[1]]
-        if ours is not None:
-            reasons += [f"{published.name}: {why}" for why in dict.fromkeys(c.why_not for c in ours[1]) if why]
+        for row, cells in counting:  # a starting model and a baseline may be the same model
+            protocols.append(_protocol(row))
+            which = f" ({row.checkpoint})" if len(counting) > 1 else ""
+            told += [_line(row, cells, cell, titles, margin, which) for cell in cells]
+        whys = dict.fromkeys(cell.why_not for _, cells in ours for cell in cells)
+        reasons += [f"{published.name}: {why}" for why in whys if why]
     title = f"Against the paper, {of}" + "".join(f", protocol {protocol}" for protocol in protocols[:1])
     return Grid(title, _HEAD, tuple(told), _LEFT, tuple(_below(paper, suite, reasons, margin)))
 
@@ -113,9 +116,9 @@ def _protocol(row: Row) -> str:
 
 
 def _line(
-    row: Row, cells: Sequence[PaperCell], cell: PaperCell, titles: Mapping[str, str], margin: float
+    row: Row, cells: Sequence[PaperCell], cell: PaperCell, titles: Mapping[str, str], margin: float, which: str
 ) -> tuple[str, ...]:
-    who = cell.model, cell.variant, titles.get(cell.stratum, "Average"), f"{cell.value:.2f}"
+    who = cell.model, f"{cell.variant}{which}", titles.get(cell.stratum, "Average"), f"{cell.value:.2f}"
     if cell.why_not:
         return (*who, "", "", "", "", NOT_RUN)
     strata = _strata(cell) if cell.stratum == AVERAGE else [cell.stratum]

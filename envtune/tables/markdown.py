@@ -41,12 +41,12 @@ class Grid:
 def grid(head: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> list[str]:
     """A Markdown table; the first `left` columns are words, the others numbers."""
     rule = ["---" if number < left else "---:" for number in range(len(head))]
-    return ["| " + " | ".join(_cell(cell) for cell in cells) + " |" for cells in (head, rule, *rows)]
+    return ["| " + " | ".join(plain(cell) for cell in cells) + " |" for cells in (head, rule, *rows)]
 
 
-def _cell(text: str) -> str:
-    """Text that neither ends its cell nor its line: names come from files."""
-    return " ".join(text.replace("|", r"\|").splitlines())
+def plain(text: str) -> str:
+    """Text that ends neither its cell nor its line, and is no HTML, link or comment: names come from files and models."""
+    return " ".join(text.replace("|", r"\|").replace("<", "&lt;").replace("](", r"]\(").splitlines())
 
 
 def number(value: float | None, digits: int = 2) -> str:

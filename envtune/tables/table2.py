@@ -28,6 +28,7 @@ from envtune.tables.markdown import (
     last_cells,
     methods,
     notes,
+    plain,
     unusual,
 )
 from envtune.tables.paper import (
@@ -226,7 +227,7 @@ def _user(identity: Mapping[str, Any]) -> list[str]:
     if user is None:
         return []
     settings = ", ".join(f"{name} {value}" for name, value in user["decoding"].items())
-    return [f"- User simulator: {user['model']}{f' ({settings})' if settings else ''}"]
+    return [f"- User simulator: {plain(str(user['model']))}{f' ({settings})' if settings else ''}"]
 
 
 def _items(identity: Mapping[str, Any], titles: Mapping[str, str]) -> str:

@@ -15,6 +15,7 @@ from made_evaluations import item, items, make_run
 
 from envtune.bfcl import CATEGORIES
 from envtune.evaluation.records import Record
+from envtune.evaluation.upstream.serve import SELF
 from envtune.statistics.intervals import Interval, wilson
 from envtune.tables.collect import copy_records, read_runs
 from envtune.tables.paper import PAPER, paper_table1, paper_table2
@@ -139,6 +140,10 @@ def test_the_tasks_that_no_validation_saw_are_enough(tmp_path: Path) -> None:
     ("base", "change", "reason"),
     [
         (held_out("base", 3), {"tools_cut": [12]}, "the tools were cut"),
+        (held_out("base", 3), {"release": "current"}, "release current, where the paper's is 2025.6.8"),
+        (held_out("base", 3), {"options": {"max_steps": 1}}, "max_steps is set"),
+        (held_out("base", 3), {"options": {"language": "zh"}}, "language zh"),
+        (held_out("base", 3), {"user": {"model": SELF, "decoding": {}}}, "the model under test played the user"),
         (held_out("base", 3, subset="train"), {}, "base: tasks that the split does not hold out"),
         ([*held_out("base", 3), *held_out("base", 3, 1, "train")], {}, "base: tasks that the split does not hold out"),
     ],
@@ -209,18 +214,19 @@ def test_protocols_never_share_a_table(tmp_path: Path) -> None:
     records = [one for c in CATEGORIES for one in held_out(c, 40)]
     for seed in (1, 2):
         make_bfcl(tmp_path / "run", "stage4", records, seed)
-    make_bfcl(tmp_path / "run", "start", records, release="current")
+    native = {"name": "bfcl-v3-1-fc", "format": "fc", "description": "Natively.", "user_simulator": False}
+    make_bfcl(tmp_path / "run", "start", records, protocol=native)
     rows_in(tmp_path / "run")
     told = table1("small", tmp_path / "records", PAPER)
     one = lines_of(told.md, "in distribution, protocol bfcl-v3-1-kit, release paper")
-    other = lines_of(told.md, "in distribution, protocol bfcl-v3-1-kit, release current")
+    other = lines_of(told.md, "in distribution, protocol bfcl-v3-1-fc, release paper")
     tuned, released = "| Qwen2.5-7B-Instruct | + Environment Tuning |", "| Qwen2.5-7B-Instruct | as released |"
     assert f"{released} Average | 7.00 |  |  |  |  | not run |" in one
     assert f"{tuned} Average | 36.92 |  |  |  |  | not run |" in other
     (base,) = [line for line in one if line.startswith(f"{tuned} Base | 50.33 | 40.00")]
     assert "(80/200) | 100 | 2 | bfcl-v3-1-kit |" in base
     (average,) = [line for line in other if line.startswith(f"{released} Average | 7.00 | 40.00 [")]
-    assert "| 400 | 1 | bfcl-v3-1-kit | inconsistent |" in average
+    assert "| 400 | 1 | bfcl-v3-1-fc | inconsistent |" in average
     row = next(r for r in csv.DictReader(io.StringIO(told.csv)) if (r["source"], r["variant"]) == ("envtune", "start"))
     assert (row["average_paper"], row["average_verdict"], row["margin"]) == ("7.00", "inconsistent", "10")
 
@@ -249,3 +255,21 @@ def test_each_cell_has_its_interval(tmp_path: Path) -> None:
         shown = f"{100 * passed / 155:.2f} [{100 * interval.low:.1f}, {100 * interval.high:.1f}] ({passed}/155)"
         assert shown in line and shown in told.tex
     assert "- In brackets: 95 % intervals (Wilson" in told.md
+
+
+def test_two_rows_of_ours_for_one_of_the_papers(tmp_path: Path) -> None:
+    """The starting model and a baseline may be the same model: both are told, neither hides the other."""
+    for checkpoint, passed in (("start", 7), ("baseline-Qwen-Qwen2.5-7B-Instruct", 40)):
+        make_bfcl(tmp_path / "run", checkpoint, [one for c in CATEGORIES for one in held_out(c, passed)])
+    copy_records(tmp_path / "run", ["start", "baseline-Qwen-Qwen2.5-7B-Instruct"], tmp_path / "records")
+    told = lines_of(table1("small", tmp_path / "records", PAPER).md, "in distribution, protocol bfcl-v3-1-kit")
+    for checkpoint, average in (("start", "7.00 ["), ("baseline-Qwen-Qwen2.5-7B-Instruct", "40.00 [")):
+        assert any(f"as released ({checkpoint}) | Average | 7.00 | {average}" in line for line in told)
+
+
+def test_names_are_no_markup(tmp_path: Path) -> None:
+    name = "a<img src=x>|[x](http://evil)<!-- end -->"
+    make_bfcl(tmp_path / "run", "start", held_out("base", 3), model=name)
+    rows_in(tmp_path / "run")
+    told = table1("small", tmp_path / "records", PAPER).md
+    assert "<img" not in told and "<!--" not in told and "](http" not in told and r"a&lt;img src=x>\|" in told

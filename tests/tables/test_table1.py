@@ -9,6 +9,7 @@ import json
 import re
 import shutil
 import statistics
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,12 @@ import pytest
 from envtune.bfcl import CATEGORIES
 from envtune.errors import EnvtuneError
 from envtune.evaluation.bfcl_v3.suite import BfclV3
-from envtune.evaluation.records import read_records
+from envtune.evaluation.records import read_records, summarise_records
 from envtune.evaluation.runner import run_suite
 from envtune.evaluation.scripted import ScriptedEndpoint
 from envtune.evaluation.session import run_folder
 from envtune.evaluation.suite import Target
-from envtune.files import write_json
+from envtune.files import sha256_json, write_json
 from envtune.profile import ROOT, Profile, Tasks
 from envtune.tables.collect import copy_records, read_runs
 from envtune.tables.paper import paper_table1
@@ -163,15 +164,30 @@ def test_formats_never_share_a_block(tmp_path: Path) -> None:
     assert second.startswith("native-fc-1,") and "| stage1 |" in second and "| start |" not in second
 
 
+def rewrite(records: Path, checkpoint: str, change: Callable[[list[dict[str, Any]]], object]) -> None:
+    """Change a copy's records, and its summary with them, as if the run had come out so."""
+    path, said = copied(records, checkpoint, "jsonl.gz"), copied(records, checkpoint)
+    with gzip.open(path, "rt") as stream:
+        rows = [json.loads(line) for line in stream]
+    change(rows)
+    with gzip.open(path, "wt") as stream:
+        stream.writelines(json.dumps(row) + "\n" for row in rows)
+    listed, summary = read_records(path), json.loads(said.read_text())
+    summary |= summarise_records(listed)
+    summary["identity"]["items_sha256"] = sha256_json([[one.id, one.item_sha256] for one in listed])
+    said.write_text(json.dumps(summary))
+
+
 def test_the_sound_tasks_stand_beside_all_of_them(run: Path, records: Path) -> None:
     markdown, text = shown("small", records, PAPER)
     assert "On the sound tasks alone, 4 of 4 (list of known defects, version" in markdown
+
     # make one of the passed items a known defect: of the records' ids only the list decides
-    path = copied(records, "stage2", "jsonl.gz")
-    with gzip.open(path, "rt") as stream:
-        renamed = stream.read().replace('"multi_turn_miss_func_1"', '"multi_turn_miss_func_49"')
-    with gzip.open(path, "wt") as stream:
-        stream.write(renamed)
+    def rename(rows: list[dict[str, Any]]) -> None:
+        for row in rows:
+            row["id"] = row["id"].replace("multi_turn_miss_func_1", "multi_turn_miss_func_49")
+
+    rewrite(records, "stage2", rename)
     markdown, text = shown("small", records, PAPER)
     assert "On the sound tasks alone, 3 of 4 (" in markdown
     assert "| stage2 |  | 100.00 (2/2) | 100.00 (1/1) |  |  |" in markdown
@@ -237,36 +253,38 @@ def test_copies_of_an_older_run_go(run: Path, records: Path) -> None:
 
 
 def test_over_budget_is_told_apart_from_wrong(records: Path) -> None:
-    path = copied(records, "start", "jsonl.gz")
-    with gzip.open(path, "rt") as stream:
-        rows = [json.loads(line) for line in stream]
-    rows[0]["details"] |= {"over_budget": True}
-    with gzip.open(path, "wt") as stream:
-        stream.writelines(json.dumps(row) + "\n" for row in rows)
+    rewrite(records, "start", lambda rows: rows[0]["details"].update(over_budget=True))
     markdown, text = shown("small", records, PAPER)
     assert "Over budget (outgrew the model's context; not passed): start, base: 1 of 2." in markdown
     assert rows_of(text)["start"]["base_over_budget"] == "1" and rows_of(text)["start"]["base"] == "0.00"
 
 
 def test_a_run_that_was_cut_short_leaves_empty_cells(run: Path, records: Path) -> None:
-    path = copied(records, "stage2", "jsonl.gz")
-    with gzip.open(path, "rt") as stream:
-        lines = stream.readlines()
-    with gzip.open(path, "wt") as stream:
-        stream.writelines(lines[:3])
+    rewrite(records, "stage2", lambda rows: [row.update(outcome="not_run", passed=None) for row in rows[3:]])
     _, text = shown("small", records, PAPER)
     assert (rows_of(text)["stage2"]["base"], rows_of(text)["stage2"]["miss_func"]) == ("100.00", "")
 
 
 def test_records_that_do_not_belong_to_their_summary(records: Path) -> None:
-    summary = json.loads(copied(records, "start").read_text())
+    """As `envtune regress` reads them: a table is no better than its records."""
+    before = copied(records, "start").read_text()
+    summary = json.loads(before)
     summary["identity"]["items"] = {"base": 2, "miss_func": 1}
     copied(records, "start").write_text(json.dumps(summary))
-    with pytest.raises(EnvtuneError, match="not those it speaks of"):
+    with pytest.raises(EnvtuneError, match=r"start\.seed\d+\.json"):
+        read_runs(records)
+    copied(records, "start").write_text(before)
+    read_runs(records)
+    path = copied(records, "start", "jsonl.gz")
+    with gzip.open(path, "rt") as stream:
+        rows = [json.loads(line) | {"outcome": "passed", "passed": True} for line in stream]
+    with gzip.open(path, "wt") as stream:
+        stream.writelines(json.dumps(row) + "\n" for row in rows)
+    with pytest.raises(EnvtuneError, match="contradict"):
         read_runs(records)
     for text in ("{}", "[]", '{"schema": 2}', '{"schema": 1, "categories": {}}', '{"schema": 3}', "{"):
         copied(records, "start").write_text(text)
-        with pytest.raises(EnvtuneError, match="no summary of an evaluation"):
+        with pytest.raises(EnvtuneError, match=r"start\.seed\d+\.json"):
             read_runs(records)
 
 
