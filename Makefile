@@ -154,11 +154,9 @@ bench: $(CPU_READY) ## measure the environment beside bfcl-eval: speed, memory (
 bench-eval: $(CPU_READY) $(EVAL_READY) ## measure the evaluation of 400 tasks beside bfcl-eval's own (5 minutes)
 	@.venv/bin/python -m pytest -m bench -s tests/benchmarks/test_evaluation_speed.py $(PYTEST_ARGS)
 
-# Records of two runs, by default of the results that are committed and those of this machine's last run.
-BASELINE ?= results/$(PROFILE)/records
-CANDIDATE ?= runs/$(PROFILE)/evaluation
-regress: setup ## is CANDIDATE worse than BASELINE, both folders of records (exit code 1: yes; 2: they cannot be compared)
-	@$(ENVTUNE) regress --baseline $(BASELINE) --candidate $(CANDIDATE)
+# The baseline is what git has: `tables` writes the run's records over results/. BASELINE and CANDIDATE: folders of records.
+regress: setup ## is this machine's run worse than its records at git's HEAD, or CANDIDATE than BASELINE (Error 1: yes; 2: cannot be said)
+	@$(ENVTUNE) regress $(if $(BASELINE),--baseline $(BASELINE),$(RUN)) $(if $(CANDIDATE),--candidate $(CANDIDATE))
 
 validate: $(CPU_READY) ## replay all ground truths of both BFCL releases through the environment
 	@.venv/bin/envtune validate

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from envtune.cli.app import app
+from envtune.cli.app import ArmOption, SeedOption, app
 from envtune.errors import EnvtuneError
 
 if TYPE_CHECKING:
@@ -16,8 +18,22 @@ if TYPE_CHECKING:
 
 _LONGEST = 800  # characters of the sentence on stderr: names come out of files
 _WIDTH = 150  # of a table that goes into a log
-_MODES = (
-    "give --baseline and --candidate; or --candidate with --against-paper; or --training with --reference; or --speed"
+_FORMS = (
+    "give --baseline and --candidate; or --profile; or --candidate with --against-paper; or --training with --reference; "
+    "or --speed"
+)
+_FILES = ("json_file", "summary")
+_RECORDS = ("candidate", "suite", "level", "checkpoint", "baseline_checkpoint", "candidate_checkpoint", *_FILES)
+# What makes a form of the command -> the other options that it uses. The first that is given decides.
+_USED = MappingProxyType(
+    {
+        "speed": _FILES,
+        "add_reference": ("training", "reference"),
+        "training": ("reference", "level", *_FILES),
+        "against_paper": ("candidate", "suite", "checkpoint", "candidate_checkpoint", "margin", *_FILES),
+        "profile": ("arm", "seed", *_RECORDS),
+        "baseline": _RECORDS,
+    }
 )
 
 _Path = Optional[Path]  # noqa: UP045 - typer
@@ -28,8 +44,17 @@ _Paths = Optional[tuple[Path, Path]]  # noqa: UP045 - typer
 
 @app.command()
 def regress(
+    context: typer.Context,
     baseline: Annotated[_Path, typer.Option("--baseline", help="Records of what is known to be good.")] = None,
     candidate: Annotated[_Path, typer.Option("--candidate", help="Records of what is new.")] = None,
+    profile: Annotated[
+        _Text,
+        typer.Option(
+            "--profile", help="Its run of this machine (or --candidate) against the records that are committed."
+        ),
+    ] = None,
+    arm: ArmOption = None,
+    seed: SeedOption = None,
     suite: Annotated[_Texts, typer.Option("--suite", help="Only this suite; may be given several times.")] = None,
     level: Annotated[float, typer.Option("--level", help="Probability of a false alarm.")] = 0.05,
     checkpoint: Annotated[_Text, typer.Option("--checkpoint", help="On both sides; the last stage without it.")] = None,
@@ -66,27 +91,24 @@ def regress(
     Records: results/<profile>/records, a run's evaluation folder, a folder in one of them, or one file of records. Exit
     code 0: no regression; 1: a regression; 2: the inputs cannot be compared, or make no sense.
     """
+    names = baseline_checkpoint or checkpoint, candidate_checkpoint or checkpoint
     try:
-        if (speed is not None) + (training is not None) + (candidate is not None) != 1:
-            raise EnvtuneError(_MODES)
-        if speed is not None:
+        form = _form(context)
+        if form == "speed" and speed is not None:
             shown = _speed(*speed)
-        elif training is not None:
-            if reference is None:
-                raise EnvtuneError("--training needs --reference, a file of reference runs")
-            if add_reference:
-                _add(training, reference)
-                return
+        elif form == "add_reference" and training is not None and reference is not None:
+            _add(training, reference)
+            return
+        elif form == "training" and training is not None and reference is not None:
             shown = _training(training, reference, level)
-        elif candidate is not None and against_paper:
-            if baseline is not None:
-                raise EnvtuneError("--against-paper takes no --baseline; run the command twice")
-            shown = _paper(candidate, candidate_checkpoint or checkpoint, suite or [], margin)
-        elif candidate is not None and baseline is not None:
-            names = baseline_checkpoint or checkpoint, candidate_checkpoint or checkpoint
+        elif form == "against_paper" and candidate is not None:
+            shown = _paper(candidate, names[1], suite or [], margin)
+        elif form == "profile" and profile is not None:
+            shown = _run(profile, arm, seed, candidate, names, suite or [], level)
+        elif form == "baseline" and baseline is not None and candidate is not None:
             shown = _records(baseline, candidate, names, suite or [], level)
         else:
-            raise EnvtuneError(_MODES)
+            raise EnvtuneError(_FORMS)
         _write(shown, json_file, summary)
     except EnvtuneError as error:
         sentence = "".join(letter if letter.isprintable() else " " for letter in str(error))
@@ -94,8 +116,31 @@ def regress(
             sentence if len(sentence) <= _LONGEST else f"{sentence[: _LONGEST // 2]} ... {sentence[-_LONGEST // 2 :]}"
         )
         typer.echo(f"envtune: {sentence}", err=True)
+        if summary is not None:
+            _append_refusal(summary, sentence)
         raise typer.Exit(2) from None
     raise typer.Exit(1 if shown.regressed else 0)
+
+
+def _form(context: typer.Context) -> str:
+    """The form of the command, a key of _USED. Raises EnvtuneError for an option that it would not use."""
+    given = [
+        name for name in context.params if getattr(context.get_parameter_source(name), "name", "DEFAULT") != "DEFAULT"
+    ]
+    form = next((name for name in _USED if name in given), "")
+    if not form:
+        raise EnvtuneError(_FORMS)
+    if unused := [name for name in given if name not in (form, *_USED[form])]:
+        raise EnvtuneError(f"{_option(unused[0])} is not used with {_option(form)}; leave it out ({_FORMS})")
+    if "checkpoint" in given and {"baseline_checkpoint", "candidate_checkpoint"} & set(given):
+        raise EnvtuneError(
+            "--checkpoint names that of both sides; leave it out, or --baseline-checkpoint and --candidate-checkpoint"
+        )
+    return form
+
+
+def _option(name: str) -> str:
+    return "--json" if name == "json_file" else f"--{name.replace('_', '-')}"
 
 
 def _records(
@@ -107,6 +152,31 @@ def _records(
 
     before = read_side("baseline", baseline, checkpoints[0], suites)
     return of_records(compare(before, read_side("candidate", candidate, checkpoints[1], suites), level))
+
+
+def _run(
+    profile: str,
+    arm: str | None,
+    seed: int | None,
+    candidate: Path | None,
+    checkpoints: tuple[str | None, str | None],
+    suites: list[str],
+    level: float,
+) -> Shown:
+    """A run of this machine against the committed records of the same profile, arm and seed."""
+    from dataclasses import replace
+
+    from envtune.gate.committed import committed_records
+    from envtune.gate.compare import compare
+    from envtune.gate.sources import read_side
+    from envtune.gate.views import of_records
+    from envtune.profile import load_profile
+
+    run = load_profile(profile, arm=arm, seed=seed)
+    after = read_side("candidate", candidate or run.run_dir / "evaluation", checkpoints[1], suites)
+    with committed_records(run.results_dir) as (folder, name):
+        before = read_side("baseline", folder, checkpoints[0], suites)
+        return of_records(compare(replace(before, source=Path(name)), after, level))
 
 
 def _paper(candidate: Path, checkpoint: str | None, suites: list[str], margin: float) -> Shown:
@@ -156,3 +226,11 @@ def _write(shown: Shown, json_file: Path | None, summary: Path | None) -> None:
         write_json(json_file, as_json(shown))
     if summary is not None:
         append(summary, markdown(shown))
+
+
+def _append_refusal(summary: Path, sentence: str) -> None:
+    """A file that cannot be written may be why; stderr has the sentence then."""
+    from envtune.gate.show import append, refusal
+
+    with contextlib.suppress(EnvtuneError):
+        append(summary, refusal(sentence))

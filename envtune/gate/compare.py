@@ -13,10 +13,11 @@ from typing import Any
 import pandas as pd
 
 from envtune.gate.repeats import Incomparable
-from envtune.gate.sources import Side, check_comparable
+from envtune.gate.sources import Side, check_comparable, is_same
 from envtune.statistics.comparison import Comparison, Decision, decide
 from envtune.statistics.intervals import Interval, macro_average
 from envtune.statistics.outcomes import outcomes, pair
+from envtune.statistics.power import POWER, detectable_drop
 
 
 @dataclass(frozen=True)
@@ -67,11 +68,17 @@ class Average:
 @dataclass(frozen=True)
 class Report:
     """What `envtune regress` says of records. could_regress: whether a candidate that passes nothing would be called a
-    regression; with too few items, clusters or passes none is. lost, gained: largest change first."""
+    regression; with too few items, clusters or passes none is. detectable: the drop of the pooled rate, a share, that would
+    be called a regression with probability `power`, None where none would. new: suites that only the candidate has, not
+    compared; same: suites whose records are the same on both sides. lost, gained: largest change first."""
 
     level: float
     regressed: bool
     could_regress: bool
+    detectable: float | None
+    power: float
+    new: Sequence[str]
+    same: Sequence[str]
     lines: Sequence[Line]
     averages: Sequence[Average]
     lost: Sequence[Changed]
@@ -102,6 +109,10 @@ def compare(baseline: Side, candidate: Side, level: float = 0.05) -> Report:
         level=level,
         regressed=bool(decision.regressed),
         could_regress=bool(decide(pairs.assign(candidate=0.0), level=level).regressed),
+        detectable=detectable_drop(pairs, level),
+        power=POWER,
+        new=[suite for suite in candidate.suites if suite not in baseline.suites],
+        same=[suite for suite in baseline.suites if is_same(baseline.suites[suite], candidate.suites[suite])],
         lines=_lines(decision, pairs),
         averages=[_average(suite, *both) for suite, both in tables.items()],
         lost=[item for item in changed if item.candidate < item.baseline],

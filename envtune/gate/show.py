@@ -79,6 +79,11 @@ def as_json(shown: Shown) -> dict[str, Any]:
     return value
 
 
+def refusal(sentence: str) -> str:
+    """That nothing was compared, and why, as Markdown."""
+    return f"### Regression gate: nothing compared\n\n**{_cell(sentence)}**\n\n"
+
+
 def append(path: Path, text: str) -> None:
     """Add to the end of a file, as GitHub asks of $GITHUB_STEP_SUMMARY. Raises EnvtuneError where that cannot be."""
     try:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from envtune.evaluation.records import Record, differences
+from envtune.files import sha256_json
 from envtune.gate.repeats import Incomparable, Repeat, Summary, read_repeat, read_summary
 
 _COPIES = ("*.seed*.json", "*/*.seed*.json", "records/*/*.seed*.json")
@@ -82,19 +83,43 @@ def read_side(role: str, source: Path, checkpoint: str | None = None, suites: Se
 
 
 def check_comparable(baseline: Side, candidate: Side) -> None:
-    """Raises Incomparable, with the names of what differs, unless both sides measured the same thing in the same way.
+    """Raises Incomparable, with the names of what differs, unless both sides measured the same thing in the same way, and
+    each for itself.
 
     Model, weights and seed may differ, and the number of seeds: everything else in the identity decides what a record
-    means.
+    means. The candidate may have more suites. Of checkpoints that nobody named, only the same ones are compared: a
+    baseline's stage4 says nothing of a run that has got to stage3.
     """
-    for one, other in ((baseline, candidate), (candidate, baseline)):
-        if alone := [suite for suite in one.suites if suite not in other.suites]:
-            raise Incomparable(
-                f"{one.source} has records of {_listed(alone)} and {other.source} has none of its {other.checkpoint}; "
-                "evaluate both, or choose with --suite"
-            )
+    if baseline.by_default and candidate.by_default and baseline.checkpoint != candidate.checkpoint:
+        raise Incomparable(
+            f"the last checkpoint of {baseline.source} is {baseline.checkpoint}, that of {candidate.source} is "
+            f"{candidate.checkpoint}; name one with --checkpoint, or both with --baseline-checkpoint and "
+            "--candidate-checkpoint"
+        )
+    if alone := [suite for suite in baseline.suites if suite not in candidate.suites]:
+        raise Incomparable(
+            f"{baseline.source} has records of {_listed(alone)} and {candidate.source} has none of its "
+            f"{candidate.checkpoint}; evaluate both, or choose with --suite"
+        )
     for suite, repeats in baseline.suites.items():
         _check_same(repeats[0], candidate.suites[suite][0])
+    if all(is_same(repeats, candidate.suites[suite]) for suite, repeats in baseline.suites.items()):
+        raise Incomparable(
+            f"baseline and candidate are the same records ({baseline.source} and {candidate.source}): nothing was "
+            "compared; name those of another run"
+        )
+
+
+def is_same(one: Sequence[Repeat], other: Sequence[Repeat]) -> bool:
+    """Whether these repeats are those, copied: the same verdicts, seeds and provenance, the time of the run in it."""
+    return _copied(one) == _copied(other)
+
+
+def _copied(repeats: Sequence[Repeat]) -> list[tuple[int, str, Mapping[str, Any]]]:
+    return [
+        (one.summary.seed, sha256_json([record.as_dict() for record in one.records]), one.summary.provenance)
+        for one in repeats
+    ]
 
 
 def _files(source: Path) -> list[tuple[Path, Path]]:

@@ -7,7 +7,7 @@ one number. With n reference runs of mean m and standard deviation s, the next r
 
 with probability level / k: the one-sided prediction bound for one new observation (Hahn and Meeker, Statistical Intervals,
 section 4.8), which takes the values as normal. With three runs the bound is far out; more runs and fewer metrics bring it
-nearer.
+nearer. A bound below zero, where no share or reward of ours can be, fails nothing; that is said.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ LEAST_RUNS = 3
 @dataclass(frozen=True)
 class Judged:
     """One metric. value: the candidate's, None when it never got there; bound: on the side that is worse; mean, sd (n - 1):
-    of the reference runs; lower_is_better: which side that is; regressed: whether the value lies beyond the bound."""
+    of the reference runs; lower_is_better: which side that is; regressed: whether the value lies beyond the bound;
+    could_regress: whether any value that the metric can have does."""
 
     label: str
     value: float | None
@@ -39,6 +40,7 @@ class Judged:
     runs: int
     lower_is_better: bool
     regressed: bool
+    could_regress: bool
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,8 @@ class TrainingReport:
 
 
 def judge(run: TrainingRun, reference: Reference, level: float = 0.05) -> TrainingReport:
-    """Raises Incomparable when the run is of another setting, when it lacks a value, or when there are fewer than three
-    reference runs."""
+    """Raises Incomparable when the run is of another setting, when it lacks a value, when there are fewer than three
+    reference runs, or when they differ so much that no value of any metric could fail."""
     if not 0 < level <= 0.5:
         raise Incomparable(f"--level {level} is no probability of a false alarm; give one above 0 and at most 0.5")
     check_setting(run, reference)
@@ -67,6 +69,12 @@ def judge(run: TrainingRun, reference: Reference, level: float = 0.05) -> Traini
     collapsed = run.record["run"]["status"] == "collapsed"
     of_each = level / len(reference.metrics)
     judged = [] if collapsed else [_judge(run, metric, reference, of_each) for metric in reference.metrics]
+    if judged and not any(one.could_regress for one in judged):
+        bounds = ", ".join(f"{one.label} {one.bound:.4g}" for one in judged)
+        raise Incomparable(
+            f"{reference.path}: no value of any metric could fail (bounds: {bounds}); add reference runs with "
+            "--add-reference, or keep fewer metrics"
+        )
     told, code = run.record["run"], run.record["code"]
     return TrainingReport(
         level=level,
@@ -102,4 +110,5 @@ def _judge(run: TrainingRun, metric: Metric, reference: Reference, level: float)
         runs=len(values),
         lower_is_better=metric.lower_is_better,
         regressed=beyond,
+        could_regress=metric.lower_is_better or bound - slack > 0,  # no share or reward of ours is below zero
     )

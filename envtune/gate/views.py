@@ -19,6 +19,7 @@ _RECORDS = (
     "Stratum", "Items", "Baseline %", "Candidate %", "Difference, points", "Losses", "Gains", "p", "Adjusted p", "Verdict",
 )  # fmt: skip
 _PAPER = ("Cell", "Paper %", "Ours %", "Interval %", "Items", "Seeds", "Verdict")
+TELLING = 0.2  # of the baseline's rate; a drop that a gate should find
 _TRAINING = ("Metric", "Candidate", "Bound", "Reference mean", "sd", "Runs", "Verdict")
 
 
@@ -80,6 +81,9 @@ def of_training(report: TrainingReport) -> Shown:
         sentence = (
             f"No regression at level {report.level:g}: all {len(report.metrics)} metrics are within their bounds."
         )
+    blind = [one for one in report.metrics if not one.could_regress]
+    if blind and not report.regressed:
+        sentence += f" Of {len(blind)} of them no value could fail; add reference runs."
     told = report.candidate
     return Shown(
         kind="training",
@@ -89,13 +93,17 @@ def of_training(report: TrainingReport) -> Shown:
         rows=[
             [
                 one.label, _reached(one), f"{'at most' if one.lower_is_better else 'at least'} {one.bound:.4g}",
-                f"{one.mean:.4g}", f"{one.sd:.2g}", str(one.runs), "regression" if one.regressed else "no regression",
+                f"{one.mean:.4g}", f"{one.sd:.2g}", str(one.runs), _judgement(one),
             ]
             for one in report.metrics
         ],
         marked=frozenset(number for number, one in enumerate(report.metrics) if one.regressed),
         above=[f"Candidate: run {told['run']}, seed {told['seed']}, commit {_commit(told['commit'])}, {told['date']}"],
         below=[
+            *(
+                f"{one.label}: no value of this metric could fail (bound {one.bound:.4g}); add reference runs."
+                for one in blind
+            ),
             f"Bounds: one-sided prediction bounds of Student's t at level {report.level:g} over all metrics (Bonferroni).",
             *(
                 f"Reference: run {one['run']}, seed {one['seed']}, commit {_commit(one['commit'])}, {one['date']}"
@@ -179,13 +187,32 @@ def _records_notes(report: Report) -> list[str]:
         f"({one.baseline.method})"
         for one in report.averages
     )
+    alone = "only the candidate has it: new, and not compared"
     tests = dict.fromkeys(line.comparison.method for line in report.lines)
     intervals = dict.fromkeys(line.comparison.difference.method for line in report.lines)
     level = report.lines[0].comparison.difference.level
     return [
+        *(f"{suite}: {alone}." for suite in report.new),
+        *(f"{suite}: the same records on both sides; they say nothing of the candidate." for suite in report.same),
+        _power_note(report),
         *averages,
         f"Tests: {'; '.join(tests)}. Intervals of the differences, {100 * level:g} %: {'; '.join(intervals)}.",
     ]
+
+
+def _power_note(report: Report) -> str:
+    """What this comparison could have shown."""
+    pooled, rate, power = report.lines[0].comparison, report.lines[0].baseline, 100 * report.power
+    if report.detectable is None:
+        found = f"No drop over all {pooled.items} items would be called a regression with {power:g} % probability"
+    else:
+        found = (
+            f"A drop of about {100 * report.detectable:.1f} points over all {pooled.items} items (baseline {100 * rate:.1f} %) "
+            f"would be called a regression with {power:g} % probability"
+        )
+    if report.detectable is None or report.detectable > TELLING * rate:
+        found += f"; to find one of {100 * TELLING:g} % of the baseline's rate, evaluate more seeds on each side"
+    return f"{found} (approximately, by the noise of these pairs)."
 
 
 def _item(item: Changed) -> str:
@@ -206,6 +233,12 @@ def _p(value: float) -> str:
 
 def _sign(p: float) -> str:
     return "< 0.0001" if p < 1e-4 else f"= {p:.4f}"
+
+
+def _judgement(one: Judged) -> str:
+    if one.regressed:
+        return "regression"
+    return "no regression" if one.could_regress else "could not fail"
 
 
 def _reached(one: Judged) -> str:

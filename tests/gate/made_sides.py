@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,14 @@ def refused(done: Result, *named: str) -> str:
     for name in named:
         assert name in done.stderr, done.stderr
     return done.stderr
+
+
+def again(folder: Path) -> Path:
+    """A copy beside it, as if all of it had been measured again with the same verdicts."""
+    copy = Path(shutil.copytree(folder, folder.with_name(f"{folder.name}-again")))
+    for path in copy.rglob("*.json"):
+        edit(path, lambda data: data["provenance"].update(time="2026-11-02T10:00:00+00:00"))
+    return copy
 
 
 def edit(path: Path, change: Any) -> None:

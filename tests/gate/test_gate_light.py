@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
-from envtune.profile import ROOT
+from made_sides import again, make_side, verdicts
 
 HEAVY = ("aiohttp", "openai", "torch", "transformers", "verl", "vllm")
 SCRIPT = f"""
@@ -23,9 +24,9 @@ main()
 """
 
 
-def test_without_what_trains() -> None:
-    records = str(ROOT / "results" / "cpu" / "records")
-    command = [sys.executable, "-c", SCRIPT, "regress", "--baseline", records, "--candidate", records]
+def test_without_what_trains(tmp_path: Path) -> None:
+    records = make_side(tmp_path / "records", {"airline": verdicts(20, 40), "retail": verdicts(9, 30)})
+    command = [sys.executable, "-c", SCRIPT, "regress", "--baseline", str(records), "--candidate", str(again(records))]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Baseline: " in done.stdout and "pooled" in done.stdout

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_sides import PROTOCOL, SUITE, edit, make_run, make_side, refused, regress, verdicts
+from made_sides import PROTOCOL, SUITE, again, edit, make_run, make_side, refused, regress, verdicts
 
 from envtune.evaluation.migrate import upgrade_summary
 from envtune.evaluation.records import read_records
@@ -24,10 +24,24 @@ def baseline(tmp_path: Path) -> Path:
     return make_side(tmp_path / "before" / "records", GOOD)
 
 
-def test_the_same_records_are_no_regression(baseline: Path) -> None:
-    done = regress("--baseline", baseline, "--candidate", baseline)
+def test_the_same_verdicts_are_no_regression(baseline: Path) -> None:
+    done = regress("--baseline", baseline, "--candidate", again(baseline))
     assert done.exit_code == 0, done.output
     assert "No regression at level 0.05: +0.00 points over 160 items" in done.stdout
+
+
+def test_the_same_records_are_no_comparison(baseline: Path, tmp_path: Path) -> None:
+    """As when `envtune tables` has written a run's records over those that it is held to."""
+    copy, summary = Path(shutil.copytree(baseline, tmp_path / "copy")), tmp_path / "summary.md"
+    for candidate in (baseline, copy):
+        done = regress("--baseline", baseline, "--candidate", candidate, "--summary", summary)
+        refused(done, "baseline and candidate are the same records", "nothing was compared")
+    assert summary.read_text().count("### Regression gate: nothing compared\n") == 2
+    later = again(copy)
+    for folder in (baseline, later):
+        make_side(folder, {"base": verdicts(30, 60)}, suite="acebench-agent")
+    done = regress("--baseline", baseline, "--candidate", later)
+    assert done.exit_code == 0 and "acebench-agent: the same records on both sides" in done.stdout
 
 
 def test_a_regression_is_named_with_its_items(baseline: Path, tmp_path: Path) -> None:
@@ -83,13 +97,13 @@ def test_a_stricter_level_lets_a_small_loss_pass(baseline: Path, tmp_path: Path)
 def test_layouts(baseline: Path, tmp_path: Path) -> None:
     """Wherever the same records lie, the same is found."""
     run = tmp_path / "runs" / "cpu" / "evaluation"
-    folder = make_run(run, GOOD)
+    folder, known = make_run(run, GOOD), again(baseline)
     places = [
         baseline, baseline.parent, baseline / SUITE, baseline / SUITE / "stage4.seed42.jsonl.gz",
         run, run.parent, run / "stage4", run / "stage4" / SUITE, folder, folder / "records.jsonl",
     ]  # fmt: skip
     for place in places:
-        done = regress("--baseline", baseline, "--candidate", place)
+        done = regress("--baseline", known, "--candidate", place)
         assert done.exit_code == 0, (place, done.output)
         assert "over 160 items" in done.stdout, place
 
@@ -98,17 +112,31 @@ def test_the_last_stage_is_taken_and_named(tmp_path: Path) -> None:
     folder = tmp_path / "records"
     for checkpoint, passed in (("start", 1), ("stage2", 2), ("stage10", 60), ("baseline-other", 3)):
         make_side(folder, {"airline": verdicts(passed, 100)}, checkpoint=checkpoint)
-    done = regress("--baseline", folder, "--candidate", folder)
+    other = again(folder)
+    done = regress("--baseline", folder, "--candidate", other)
     assert done.exit_code == 0 and done.stdout.count("checkpoint stage10 (the last there is)") == 2
     done = regress("--baseline", folder, "--candidate", folder, "--candidate-checkpoint", "start")
     assert done.exit_code == 1 and "checkpoint start," in done.stdout
-    assert regress("--baseline", folder, "--candidate", folder, "--checkpoint", "start").exit_code == 0
+    assert regress("--baseline", folder, "--candidate", other, "--checkpoint", "start").exit_code == 0
     message = refused(regress("--baseline", folder, "--candidate", folder, "--checkpoint", "stage3"), str(folder))
     assert "stage10" in message
     for name in ("stage2", "stage10"):
         for path in (folder / SUITE).glob(f"{name}.*"):
             path.unlink()
     refused(regress("--baseline", folder, "--candidate", folder), "--baseline-checkpoint")
+
+
+def test_checkpoints_that_nobody_named_must_be_the_same(baseline: Path, tmp_path: Path) -> None:
+    """A run that has got to stage3 is not compared with a baseline's stage4 unasked."""
+    make_side(baseline, GOOD, checkpoint="stage3")
+    short = again(make_side(tmp_path / "short", GOOD, checkpoint="stage3"))
+    sides = ("--baseline", baseline, "--candidate", short)
+    refused(regress(*sides), "stage4", "stage3", "--checkpoint", "--baseline-checkpoint", "--candidate-checkpoint")
+    done = regress(*sides, "--checkpoint", "stage3")
+    assert done.exit_code == 0 and done.stdout.count("checkpoint stage3,") == 2
+    named = ("--baseline-checkpoint", "stage4", "--candidate-checkpoint", "stage3")
+    assert regress(*sides, *named).exit_code == 0
+    refused(regress(*sides, "--checkpoint", "stage3", *named), "leave it out")
 
 
 def test_seeds_may_be_others_and_more(tmp_path: Path) -> None:
@@ -140,15 +168,47 @@ def test_several_suites_never_mix(tmp_path: Path) -> None:
     ]
     assert [line["comparison"]["items"] for line in told["lines"]] == [80, 40, 40]
     assert {item["id"].partition("/")[0] for item in told["lost"]} == {"acebench-agent"}
-    assert regress("--baseline", before, "--candidate", after, "--suite", SUITE).exit_code == 0
+    assert regress("--baseline", before, "--candidate", again(after), "--suite", SUITE).exit_code == 0
 
 
 def test_a_suite_on_one_side_alone(baseline: Path, tmp_path: Path) -> None:
-    both = make_side(make_side(tmp_path / "both", GOOD), {"base": verdicts(1, 4)}, suite="acebench-agent")
-    for sides in (("--baseline", baseline, "--candidate", both), ("--baseline", both, "--candidate", baseline)):
-        assert "--suite" in refused(regress(*sides), "acebench-agent")
+    """A candidate may bring a suite; what the baseline has must be there."""
+    both = again(make_side(make_side(tmp_path / "both", GOOD), {"base": verdicts(1, 4)}, suite="acebench-agent"))
+    more, less = ("--baseline", baseline, "--candidate", both), ("--baseline", both, "--candidate", baseline)
+    assert "--suite" in refused(regress(*less), "acebench-agent")
+    report = tmp_path / "report.json"
+    done = regress(*more, "--json", report)
+    assert done.exit_code == 0 and "acebench-agent: only the candidate has it: new, and not compared" in done.stdout
+    told = json.loads(report.read_text())
+    assert told["new"] == ["acebench-agent"] and told["lines"][0]["comparison"]["items"] == 160
+    worse = make_side(make_side(tmp_path / "bad", BAD), {"base": verdicts(4, 4)}, suite="acebench-agent")
+    assert regress("--baseline", baseline, "--candidate", worse).exit_code == 1
+    for sides in (more, less):
         assert regress(*sides, "--suite", SUITE).exit_code == 0
         refused(regress(*sides, "--suite", "acebench-agent"), "acebench-agent", str(baseline))
+    other = make_side(tmp_path / "other", {"base": verdicts(1, 4)}, suite="acebench-agent")
+    refused(regress("--baseline", baseline, "--candidate", other), SUITE, str(other))
+
+
+def test_what_could_have_been_shown_is_said(tmp_path: Path) -> None:
+    """Of 100 items 20 change between two runs that are equally good; of 2,000 items 80 do."""
+    report = tmp_path / "report.json"
+    for items, changed, bounds in ((100, 10, (0.1, 0.12)), (2000, 40, (0.01, 0.012))):
+        passes, others = items // 2 - changed, items - items // 2 - changed
+        before = [True] * passes + [True] * changed + [False] * changed + [False] * others
+        after = [True] * passes + [False] * changed + [True] * changed + [False] * others
+        sides = make_side(tmp_path / f"b{items}", {"base": before}), make_side(tmp_path / f"a{items}", {"base": after})
+        done = regress("--baseline", sides[0], "--candidate", sides[1], "--json", report)
+        assert done.exit_code == 0, done.output
+        told = json.loads(report.read_text())
+        assert told["power"] == 0.8 and bounds[0] < told["detectable"] < bounds[1]
+        points = f"{100 * told['detectable']:.1f} points over all {items} items (baseline 50.0 %)"
+        assert f"A drop of about {points} would be called a regression with 80 % probability" in done.stdout
+        assert ("evaluate more seeds on each side" in done.stdout) is (items == 100)
+    few = make_side(tmp_path / "few", {"base": verdicts(2, 30)})
+    done = regress("--baseline", few, "--candidate", again(few), "--json", report)
+    assert json.loads(report.read_text())["detectable"] is None
+    assert "No drop over all 30 items would be called a regression with 80 % probability" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -192,8 +252,10 @@ def test_records_of_an_older_release(tmp_path: Path) -> None:
     write_json(today, upgrade_summary(json.loads((OLD / "start" / "summary.json").read_text())))
     records = read_records(OLD / "start" / "records.jsonl")
     write_jsonl(today.with_suffix(".jsonl.gz"), [record.as_dict() for record in records])
+    refused(regress("--baseline", evaluation, "--candidate", today.parent), "the same records")
+    later = again(evaluation)
     for place in (evaluation, evaluation / "start", evaluation / "start" / "records.jsonl", today.parent):
-        done = regress("--baseline", evaluation, "--candidate", place)
+        done = regress("--baseline", later, "--candidate", place)
         assert done.exit_code == 0, (place, done.output)
         assert "none could be shown: 4 items in 2 clusters" in done.stdout
     edit(evaluation / "start" / "summary.json", lambda data: data["identity"].update(release="current"))
@@ -207,3 +269,26 @@ def test_usage(baseline: Path, tmp_path: Path) -> None:
         ("--candidate", baseline, "--training", tmp_path, "--reference", tmp_path),
     ):  # fmt: skip
         refused(regress(*arguments))
+
+
+@pytest.mark.parametrize(
+    ("form", "unused", "named"),
+    [
+        ("--baseline b --candidate c", "--margin 10", "--margin is not used with --baseline"),
+        ("--baseline b --candidate c", "--add-reference", "--baseline is not used with --add-reference"),
+        ("--baseline b --candidate c", "--reference r", "--reference is not used with --baseline"),
+        ("--baseline b --candidate c", "--training t", "--baseline is not used with --training"),
+        ("--baseline b --candidate c", "--seed 42", "--seed is not used with --baseline"),
+        ("--candidate c --against-paper", "--level 0.05", "--level is not used with --against-paper"),
+        ("--candidate c --against-paper", "--baseline-checkpoint s", "--baseline-checkpoint is not used"),
+        ("--training t --reference r", "--suite tau2", "--suite is not used with --training"),
+        ("--training t --reference r --add-reference", "--level 0.1", "--level is not used with --add-reference"),
+        ("--training t --reference r --add-reference", "--json j", "--json is not used with --add-reference"),
+        ("--speed b c", "--level 0.1", "--level is not used with --speed"),
+        ("--speed b c", "--checkpoint start", "--checkpoint is not used with --speed"),
+        ("--profile cpu", "--baseline b", "--baseline is not used with --profile"),
+    ],
+)
+def test_what_a_form_does_not_use_is_refused(form: str, unused: str, named: str) -> None:
+    """Even with the value that it would have anyway."""
+    refused(regress(*form.split(), *unused.split()), named)

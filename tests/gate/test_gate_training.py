@@ -147,6 +147,33 @@ def test_what_cannot_be_judged(reference: Path, tmp_path: Path) -> None:
     refused(add(run, reference), "metrics.jsonl", "no such file")
 
 
+def test_a_gate_that_nothing_could_fail_says_so(tmp_path: Path) -> None:
+    """References of 0.30, 0.35 and 0.40 at so strict a level put the bound below zero."""
+    path, report, summary = tmp_path / "reference.json", tmp_path / "report.json", tmp_path / "summary.md"
+    runs = [made_run(tmp_path / f"run{seed}", seed, 0.30 + seed / 20) for seed in range(3)]
+    listed = [{"stage": "stage1", "name": "accuracy", "at": step} for step in (1, 2, 3)]
+    asked = ("--reference", path, "--level", "0.005")
+    assert add(runs[0], path).exit_code == 0
+    setting = json.loads(path.read_text())["setting"]
+
+    def refer(metrics: list[dict[str, Any]]) -> None:
+        write_json(path, {"schema": 1, "setting": setting, "metrics": metrics, "runs": []})
+        for run in runs:
+            assert add(run, path).exit_code == 0
+
+    refer(listed)
+    worst = made_run(tmp_path / "new", 9, 0.0)
+    said = refused(regress("--training", worst, *asked, "--summary", summary), str(path))
+    assert "no value of any metric could fail" in said and "add reference runs" in said
+    assert "no value of any metric could fail" in summary.read_text()
+    refer([*listed, {"stage": "stage1", "name": "format_rate", "at": 3}])
+    done = regress("--training", runs[0], *asked, "--json", report)
+    assert done.exit_code == 0 and "Of 3 of them no value could fail" in done.stdout
+    assert done.stdout.count("no value of this metric could fail") == 3
+    told = json.loads(report.read_text())
+    assert [metric["could_regress"] for metric in told["metrics"]] == [False, False, False, True]
+
+
 @pytest.mark.parametrize(
     "change",
     [

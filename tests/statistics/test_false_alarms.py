@@ -17,7 +17,8 @@ False alarms, one run a side, 4,000 times each (99 % intervals about +-0.9 point
     out of distribution, independent   4.8 %               6.9 %                  5.3 %            5.3 %
     out of distribution, clustered     4.6 %               6.4 %                  5.1 %           10.5 %
 
-(the second column: 1,000 to 1,500 times). With three runs against one, or one against three, 4.0 to 5.2 % (2,000
+(the second column: 1,000 to 1,500 times). All four sets together, measured anew 16,000 times (the slow test below):
+4.6 %, with a 99 % interval of 4.2 to 5.1 %. With three runs against one, or one against three, 4.0 to 5.2 % (2,000
 times).
 
 Power, 2,000 times each with one run a side and 1,000 times with more:
@@ -32,8 +33,10 @@ Power, 2,000 times each with one run a side and 1,000 times with more:
                                           3            0.94           1.00
 
 What counts is how many items pass: some 100 of them are needed for a drop of 20 %, with fewer it takes more runs.
-Where the scenarios of the memory share their noise, 0.80 is out of reach with one run a side: McNemar's test reaches
-0.75, with twice the false alarms.
+So a power of 0.80 against a drop of 20 % over 520 items, and of 0.95 against 30 %, is not to be had with one run a side
+where the scenarios of the memory share their noise (0.60 and 0.89): McNemar's test reaches 0.75 against 20 %, with twice
+the false alarms. It takes two runs a side for 30 %, and two, better three, for 20 %. Of independent items out of
+distribution one run just reaches it. The gate says of its own pairs which drop they could show (`detectable_drop`).
 """
 
 from __future__ import annotations
@@ -62,8 +65,19 @@ def test_a_model_that_did_not_change_is_called_worse_in_five_percent_at_most():
     found = {name: regressed(SETS[name], 400, 0.0) for name in list(SETS)[:4]}
     for name, share in found.items():
         assert share.bounds[0] <= 0.05, f"{name}: {share}"
-    together = Share(sum(share.count for share in found.values()), sum(share.times for share in found.values()))
-    assert together.value <= 0.05, together
+    assert (together := _together(found)).value <= 0.05, together
+
+
+@pytest.mark.slow  # 40 s
+def test_nor_in_sixteen_thousand():
+    """Over all sets the rate is at most 5 %, or its 99 % interval, +-0.45 points, contains that; its end is below 5.5 %."""
+    together = _together({name: regressed(SETS[name], 4000, 0.0) for name in list(SETS)[:4]})
+    assert together.times == 16_000
+    assert together.bounds[0] <= 0.05 and together.bounds[1] < 0.055, together
+
+
+def _together(found: dict[str, Share]) -> Share:
+    return Share(sum(share.count for share in found.values()), sum(share.times for share in found.values()))
 
 
 @pytest.mark.parametrize("runs", [(3, 1), (1, 3)])
