@@ -46,15 +46,15 @@ class MiniModel:
     layers: int = 3
     vocabulary: int = 1024
     positions: int = 4096
-    brief_steps: int = 600
-    steps: int = 80
+    brief_steps: int = 150
+    steps: int = 260
     batch: int = 8
     learning_rate: float = 3e-3
-    ill_formed: float = 0.5
+    ill_formed: float = 0.4
     tools: int = 4
     turns: int = 2
     seed: int = 0
-    threads: int = 2
+    threads: int = 1
 
 
 def write_mini_model(out_dir: Path, settings: MiniModel) -> dict[str, Any]:
