@@ -92,7 +92,7 @@ endif
 
 ##@ Its steps, each alone; a finished part is not repeated
 
-.PHONY: setup setup-eval data train evaluate baselines calibrate tables figures report
+.PHONY: setup setup-eval data train evaluate baselines calibrate tables figures claims report
 setup: $(READY) ## make the environment with the locked packages (.venv, or .venv-gpu)
 	@echo "environment ready: $(patsubst %/bin,%,$(BIN))"
 
@@ -121,6 +121,9 @@ tables: setup ## write Tables 1 and 2 from the records and the paper's figures
 figures: setup ## draw the ablation figures and the training curves (results/PROFILE/figures)
 	@$(ENVTUNE) figures $(RUN)
 
+claims: setup ## test the claims on the held-out tasks of all the profile's runs (results/PROFILE/claims.md)
+	@$(ENVTUNE) claims --profile $(PROFILE)
+
 report: tables figures ## write one page about the run, and its model card (results/PROFILE/report.html, model_card.md)
 	@$(ENVTUNE) report $(RUN)
 	@$(ENVTUNE) model-card $(RUN)
@@ -132,7 +135,7 @@ ablations: setup $(if $(filter 0,$(DRY_RUN)),$(EVAL_READY)) ## every arm of the 
 
 ##@ Checks
 
-.PHONY: doctor hints setup-adapters test test-slow test-faults test-image bench bench-eval regress audit-paper validate lint
+.PHONY: doctor hints setup-adapters test test-slow test-faults test-image test-learning bench bench-eval regress audit-paper validate lint
 doctor: setup ## can this machine run the profile: GPUs, memory, disk, network, packages
 	@$(ENVTUNE) doctor --profile $(PROFILE)
 
@@ -147,6 +150,9 @@ test-faults: $(CPU_READY) ## kill a four-stage run more than twenty times, fill 
 
 test-image: $(CPU_READY) ## build the CPU image and run a shortened `make reproduce` in it (needs a Docker engine, or root)
 	@.venv/bin/python -m pytest -m image -s tests/image $(PYTEST_ARGS)
+
+test-learning: $(CPU_READY) ## does training learn: one run of stage 1 of the profile mini against the committed runs (20 minutes)
+	@.venv/bin/python -m pytest -m learning -s tests/learning $(PYTEST_ARGS)
 
 bench: $(CPU_READY) ## measure the environment beside bfcl-eval: speed, memory (3 minutes)
 	@.venv/bin/python -m pytest -m bench -s tests/benchmarks --ignore tests/benchmarks/test_evaluation_speed.py $(PYTEST_ARGS)

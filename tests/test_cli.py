@@ -35,6 +35,7 @@ def test_help_lists_the_commands() -> None:
         "audit-paper",
         "calibrate",
         "figures",
+        "claims",
         "model-card",
         "regress",
         "report",

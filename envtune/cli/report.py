@@ -23,6 +23,16 @@ def figures(profile: ProfileOption = "cpu", arm: ArmOption = None, seed: SeedOpt
 
 
 @app.command()
+def claims(profile: ProfileOption = "mini") -> None:
+    """Test the claims on the held-out tasks of all the profile's runs, and write them with the curves into results/<profile>/."""
+    from envtune.claims import write_claims
+    from envtune.profile import load_profile
+
+    for path in write_claims(load_profile(profile)):
+        typer.echo(path)
+
+
+@app.command()
 def report(
     profile: ProfileOption = "cpu", arm: ArmOption = None, seed: SeedOption = None, out: _OutOption = None
 ) -> None:

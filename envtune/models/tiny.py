@@ -43,14 +43,16 @@ def write_random_model(out_dir: Path, seed: int = 0) -> Path:
         rope_theta=10_000.0,
         norm_epsilon=1e-5,
     )
-    tensors = dict(_random_tensors(shape, np.random.default_rng(seed)))
+    tensors = dict(random_tensors(shape, np.random.default_rng(seed)))
     write_checkpoint(out_dir, shape, tensors, _trained_tokenizer(), _SPECIAL, CHATML)
     write_note(out_dir, {"source": "random", "seed": seed, "weights": "random; for tests only"})
     return out_dir
 
 
-def _random_tensors(shape: LlamaShape, rng: np.random.Generator) -> Iterator[tuple[str, np.ndarray]]:
-    """Normal weights of deviation 0.05 (wide enough that the next-token distribution is not flat), norms of one."""
+def random_tensors(
+    shape: LlamaShape, rng: np.random.Generator, deviation: float = 0.05
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Normal weights (0.05 is wide enough that the next-token distribution is not flat), norms of one."""
     head = shape.hidden // shape.heads
     queries, keys = shape.heads * head, shape.key_value_heads * head
     sizes = {
@@ -64,16 +66,16 @@ def _random_tensors(shape: LlamaShape, rng: np.random.Generator) -> Iterator[tup
         "input_layernorm": (shape.hidden,),
         "post_attention_layernorm": (shape.hidden,),
     }
-    yield "model.embed_tokens.weight", _normal(rng, (shape.vocabulary, shape.hidden))
+    yield "model.embed_tokens.weight", _normal(rng, (shape.vocabulary, shape.hidden), deviation)
     for layer in range(shape.layers):
         for part, size in sizes.items():
-            weights = _normal(rng, size) if len(size) == 2 else np.ones(size, dtype=np.float32)
+            weights = _normal(rng, size, deviation) if len(size) == 2 else np.ones(size, dtype=np.float32)
             yield f"model.layers.{layer}.{part}.weight", weights
     yield "model.norm.weight", np.ones(shape.hidden, dtype=np.float32)
 
 
-def _normal(rng: np.random.Generator, size: tuple[int, ...]) -> np.ndarray:
-    return rng.normal(0.0, 0.05, size).astype(np.float32)
+def _normal(rng: np.random.Generator, size: tuple[int, ...], deviation: float) -> np.ndarray:
+    return rng.normal(0.0, deviation, size).astype(np.float32)
 
 
 def _trained_tokenizer() -> Tokenizer:

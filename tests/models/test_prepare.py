@@ -31,9 +31,10 @@ def test_a_hub_id_and_a_local_model_come_back_unchanged(tmp_path: Path) -> None:
     [
         ({"source": "hf", "path": "./not/there"}, "no model at ./not/there"),
         ({"source": "hf"}, "no path"),
-        ({"source": "ggml"}, "unknown model source 'ggml'; choose one of: smollm2-warm-start, hf"),
+        ({"source": "ggml"}, "unknown model source 'ggml'; choose one of: smollm2-warm-start, mini, hf"),
         ({}, "unknown model source None"),
         ({"source": "smollm2-warm-start", "warm_start": {"stepz": 3}}, "warm_start settings are wrong"),
+        ({"source": "mini", "mini": {"stepz": 3}}, "mini settings are wrong"),
     ],
 )
 def test_what_cannot_be_prepared_is_refused(tmp_path: Path, model: dict[str, Any], complaint: str) -> None:
