@@ -128,6 +128,8 @@ def evaluate(
         )
         for name in names
     ]
+    if server and base_url is not None:
+        raise EnvtuneError("--server is of the vLLM that serves --model; leave it out with --base-url")
     user = None
     if (user_base_url is None) != (user_model is None):
         raise EnvtuneError("--user-base-url and --user-model (or their variables) go together; give both or neither")

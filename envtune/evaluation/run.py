@@ -85,6 +85,8 @@ def evaluate(
     check_settings(profile.evaluation, f"profile {profile.name}")
     if base_url is not None and model is None:
         raise EnvtuneError("with --base-url name the model that the endpoint serves: --model NAME")
+    if model is not None and not model.strip():
+        raise EnvtuneError("--model is empty; name the endpoint's model, a folder or a hub id")
     console = Console(stderr=True)
     if with_baselines and not profile.evaluation.get("baselines"):
         raise EnvtuneError(f"profile {profile.name} names no baselines; list hub ids in its evaluation.baselines")

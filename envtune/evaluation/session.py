@@ -44,6 +44,10 @@ def open_suites(choices: Sequence[Choice], logs: Path, user: bool, console: Cons
     """
     if len({choice.suite for choice in choices}) < len(choices):
         raise EnvtuneError("each suite can be named once")
+    try:
+        logs.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EnvtuneError(f"{logs} cannot be made ({error.strerror}); name another folder") from error
     opened: dict[str, Suite] = {}
     skipped: dict[str, str] = {}
     with contextlib.ExitStack() as stack:

@@ -50,6 +50,8 @@ def _are_baselines(value: Any) -> bool:
 
 _POSITIVE = ("a whole number from 1 up", lambda value: is_whole(value, 1))
 _SECONDS = ("a number of seconds above 0", lambda value: is_number(value) and value > 0)
+# Of these nothing (null) is said as well as leaving them out.
+_MAY_BE_NOTHING = frozenset({"max_model_len", "server", "suites", "user", "baselines"})
 # setting -> what it has to be, and whether a value is that
 _KINDS: Mapping[str, tuple[str, Callable[[Any], bool]]] = MappingProxyType(
     {
@@ -77,5 +79,5 @@ def check_settings(evaluation: Mapping[str, Any], where: str) -> None:
         if name not in _KINDS:
             raise EnvtuneError(f"{where}: unknown evaluation setting {name!r}; there are: {', '.join(_KINDS)}")
         kind, is_one = _KINDS[name]
-        if value is not None and not is_one(value):
+        if not (value is None and name in _MAY_BE_NOTHING) and not is_one(value):
             raise EnvtuneError(f"{where}: evaluation.{name} is {kind}, not {value!r}")

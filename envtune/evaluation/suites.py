@@ -121,6 +121,8 @@ class Choice:
             raise EnvtuneError(f"{self.suite} has no option {unknown[0]!r}; it has: {', '.join(own) or 'none'}")
         if self.checkpoints not in CHECKPOINTS:
             raise EnvtuneError(f"{self.suite}: checkpoints are {' or '.join(CHECKPOINTS)}, not {self.checkpoints!r}")
+        if not isinstance(self.optional, bool):
+            raise EnvtuneError(f"{self.suite}: optional is true or false, not {self.optional!r}")
         for name, value in (("a limit", self.limit), ("repeats", self.repeats)):
             if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
                 raise EnvtuneError(f"{self.suite}: {name} is a whole number from 1 up, not {value!r}")

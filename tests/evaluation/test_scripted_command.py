@@ -18,6 +18,7 @@ from helpers.eval_environment import needs_eval
 
 from envtune.errors import EnvtuneError
 from envtune.evaluation.direct import Request, evaluate_request
+from envtune.evaluation.scripted.__main__ import _parser
 from envtune.evaluation.scripted.__main__ import endpoint as from_command_line
 from envtune.evaluation.suite import UserModel
 from envtune.evaluation.suites import Choice
@@ -88,6 +89,10 @@ def test_a_suite_of_another_package_end_to_end(tmp_path: Path, policy: str, pass
 def test_what_is_refused(arguments: list[str], message: str) -> None:
     with pytest.raises(EnvtuneError, match=message):
         from_command_line(arguments)
+
+
+def test_one_default_release() -> None:
+    assert _parser().get_default("release") == Choice("bfcl-v3").release == "paper"
 
 
 def test_a_port_that_is_taken() -> None:
