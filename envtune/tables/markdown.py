@@ -49,6 +49,15 @@ def plain(text: str) -> str:
     return " ".join(text.replace("|", r"\|").replace("<", "&lt;").replace("](", r"]\(").splitlines())
 
 
+def inert(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of a CSV of which no text is a formula where a spreadsheet opens it: names come from files. Such a text gets an
+    apostrophe before it (OWASP, CSV injection)."""
+    return {
+        name: f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+        for name, value in values.items()
+    }
+
+
 def number(value: float | None, digits: int = 2) -> str:
     """Empty for None."""
     return "" if value is None else f"{value:.{digits}f}"

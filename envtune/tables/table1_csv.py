@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from envtune.bfcl import CATEGORIES
 from envtune.tables.against import judged
-from envtune.tables.markdown import methods, number, text
+from envtune.tables.markdown import inert, methods, number, text
 from envtune.tables.paper import PaperRow
 from envtune.tables.rows import Row
 from envtune.tables.verdicts import AVERAGE, paper_cells
@@ -39,7 +39,7 @@ def table1_csv(paper: Sequence[PaperRow], ours: Sequence[Row], margin: float) ->
         row |= {"variant": published.variant, "runs": published.runs, "average": f"{published.average:.2f}"}
         writer.writerow(row | {category: f"{value:.2f}" for category, value in published.accuracy.items()})
     for one in ours:
-        writer.writerow(_csv_row(one) | _verdicts(one, paper, margin))
+        writer.writerow(inert(_csv_row(one) | _verdicts(one, paper, margin)))
     return stream.getvalue()
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from envtune.spread import Spread
 from envtune.tables.against import judged
-from envtune.tables.markdown import number, text
+from envtune.tables.markdown import inert, number, text
 from envtune.tables.paper import TABLE2_COLUMNS, PaperRow2
 from envtune.tables.rows import Row
 from envtune.tables.verdicts import AVERAGE, PaperCell, paper_cells
@@ -43,7 +43,7 @@ def table2_csv(
     for suite in titles:
         for rows in ours[suite]:
             for row in rows:
-                writer.writerows(_csv_rows(row, list(titles[suite]), paper, margin))
+                writer.writerows(map(inert, _csv_rows(row, list(titles[suite]), paper, margin)))
     return stream.getvalue()
 
 

@@ -13,7 +13,7 @@ from helpers.made_curves import make_run_folder
 from envtune.evaluation.migrate import SCHEMA_VERSION
 from envtune.evaluation.records import Record, summarise_records
 from envtune.figures import write_figures
-from envtune.files import read_jsonl, write_json, write_jsonl
+from envtune.files import read_jsonl, sha256_json, write_json, write_jsonl
 from envtune.profile import Profile, load_profile
 from envtune.run_record import write_run_record
 from envtune.tables.collect import copy_records
@@ -99,7 +99,8 @@ def make_evaluation(
     who = {
         "suite": suite,
         "protocol": {"name": "kit-format-1", "format": "kit", "description": "as made", "feedback": "none"},
-        "release": "paper", "packages": {"bfcl-eval": "2025.6.8"}, "options": {}, "items": items, "items_sha256": "2" * 64,
+        "release": "paper", "packages": {"bfcl-eval": "2025.6.8"}, "options": {}, "items": items,
+        "items_sha256": sha256_json([[record.id, record.item_sha256] for record in records]),
         "model": "Made-up 1B", "checkpoint_sha256": f"weights of {checkpoint}",
         "decoding": {"temperature": 0.0, "seed": seed, "max_tokens": 96},
         **identity,

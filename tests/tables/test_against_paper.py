@@ -273,3 +273,14 @@ def test_names_are_no_markup(tmp_path: Path) -> None:
     rows_in(tmp_path / "run")
     told = table1("small", tmp_path / "records", PAPER).md
     assert "<img" not in told and "<!--" not in told and "](http" not in told and r"a&lt;img src=x>\|" in told
+
+
+def test_names_are_no_formulas(tmp_path: Path) -> None:
+    name = '=HYPERLINK("http://evil","x")'
+    make_bfcl(tmp_path / "run", "start", held_out("base", 3), model=name)
+    make_memory(tmp_path / "run", "stage1", model=name)
+    rows_in(tmp_path / "run")
+    for table in (table1, table2):
+        rows = list(csv.DictReader(io.StringIO(table("small", tmp_path / "records", PAPER).csv)))
+        assert {row["model"] for row in rows if row["source"] == "envtune"} == {f"'{name}"}
+        assert "+ Environment Tuning" in {row["variant"] for row in rows}, "the paper's own rows stay as printed"
