@@ -62,8 +62,7 @@ def print_shown(shown: Shown, console: Console) -> None:
 def markdown(shown: Shown) -> str:
     """The same as GitHub-flavoured Markdown, with an empty line at its end."""
     lines = [f"### Regression gate: {shown.kind}", "", f"**{_cell(shown.sentence)}**", ""]
-    rows = [[_cell(cell) for cell in row] for row in shown.rows]
-    lines += [*grid(list(shown.head), rows, left=1), ""]
+    lines += [*grid(list(shown.head), shown.rows, left=1, escape=_cell), ""]
     lines += [f"- {_cell(line)}" for line in (*shown.below, *shown.above)]
     if shown.items:
         lines += ["", f"<details><summary>{_cell(shown.items_title)}</summary>", ""]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -38,10 +38,12 @@ class Grid:
         return grid(self.head, self.rows, self.left)
 
 
-def grid(head: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> list[str]:
-    """A Markdown table; the first `left` columns are words, the others numbers."""
+def grid(
+    head: Sequence[str], rows: Sequence[Sequence[str]], left: int, escape: Callable[[str], str] | None = None
+) -> list[str]:
+    """A Markdown table; the first `left` columns are words, the others numbers. escape: of a cell; `plain` without it."""
     rule = ["---" if number < left else "---:" for number in range(len(head))]
-    return ["| " + " | ".join(plain(cell) for cell in cells) + " |" for cells in (head, rule, *rows)]
+    return ["| " + " | ".join(map(escape or plain, cells)) + " |" for cells in (head, rule, *rows)]
 
 
 def plain(text: str) -> str:
