@@ -40,3 +40,8 @@ FeedbackOption = Annotated[
         "`envtune hints --list`.",
     ),
 ]
+
+
+def options_given(context: typer.Context) -> list[str]:
+    """The parameters that the command line itself sets, by their Python names: not those of variables, nor defaults."""
+    return [name for name in context.params if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"]

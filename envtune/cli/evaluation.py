@@ -7,7 +7,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from envtune.cli.app import ArmOption, ProfileOption, SeedOption, app
+from envtune.cli.app import ArmOption, ProfileOption, SeedOption, app, options_given
 from envtune.errors import EnvtuneError
 
 _SUITES = "bfcl-v3, bfcl-memory, bfcl-web-search, acebench-agent, bfcl-single-turn, tau2"
@@ -20,21 +20,23 @@ def _option(name: str, text: str, **more: Any) -> Any:
 # Options that only one of the two forms of `evaluate` takes.
 _OF_A_PROFILE = frozenset({"profile", "arm", "baselines"})
 _OF_SUITES = frozenset(
-    {
-        *(
-            "out",
-            "reply_format",
-            "release",
-            "split",
-            "strata",
-            "items",
-            "limit",
-            "repeats",
-            "temperature",
-            "max_tokens",
-        ),
-        *("concurrency", "user_base_url", "user_model", "option", "server"),
-    }
+    [
+        "out",
+        "reply_format",
+        "release",
+        "split",
+        "strata",
+        "items",
+        "limit",
+        "repeats",
+        "temperature",
+        "max_tokens",
+        "concurrency",
+        "user_base_url",
+        "user_model",
+        "option",
+        "server",
+    ]
 )
 
 
@@ -155,10 +157,7 @@ def evaluate(
 def _refuse_unused(context: typer.Context, unused: frozenset[str], how: str) -> None:
     """Raise EnvtuneError for an option on the command line that this form would not use. how: "with" or "without"
     --suite it would."""
-    given = [
-        name for name in context.params if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
-    ]
-    if wrong := [name for name in given if name in unused]:
+    if wrong := [name for name in options_given(context) if name in unused]:
         option = "--format" if wrong[0] == "reply_format" else f"--{wrong[0].replace('_', '-')}"
         where = (
             "put the setting into the profile's section `evaluation`, or name suites"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from envtune.cli.app import ArmOption, SeedOption, app
+from envtune.cli.app import ArmOption, SeedOption, app, options_given
 from envtune.errors import EnvtuneError
 
 if TYPE_CHECKING:
@@ -124,9 +124,7 @@ def regress(
 
 def _form(context: typer.Context) -> str:
     """The form of the command, a key of _USED. Raises EnvtuneError for an option that it would not use."""
-    given = [
-        name for name in context.params if getattr(context.get_parameter_source(name), "name", "DEFAULT") != "DEFAULT"
-    ]
+    given = options_given(context)
     form = next((name for name in _USED if name in given), "")
     if not form:
         raise EnvtuneError(_FORMS)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,8 +89,6 @@ def read_repeat(summary: Summary, partial: bool = False) -> Repeat:
         raise EnvtuneError(f"{summary.path} is of a run that has not ended; run the same evaluation again to finish it")
     try:
         records = read_records(summary.records)
-    except zlib.error as error:
-        raise EnvtuneError(f"{summary.records}: cannot be unpacked ({error}); {_AGAIN}") from error
     except EnvtuneError as error:
         raise EnvtuneError(f"{error}; or {_AGAIN}") from error
     if not records:
@@ -214,8 +211,6 @@ def _wrong_type(record: Record) -> str | None:
     for name in ("error_type", "error_message"):
         if not isinstance(getattr(record, name), (str, type(None))):
             return f"{name} is neither text nor null"
-    if not all(isinstance(note, str) for note in record.notes):
-        return "notes must be texts"
     if record.score is not None and record.score > 1:
         return f"a score of {record.score}"
     counts = (record.tokens_in, record.tokens_out, record.requests, record.truncated)

@@ -1,6 +1,6 @@
 """`envtune regress`: is a model, a training run or the code's speed worse than what it is compared with?
 
-repeats.py    one repeat of one suite from its two files, refused unless every part of it agrees with every other
+errors.py     what it refuses; a repeat is read by envtune/evaluation/repeat.py
 committed.py  the records of a run that are committed, as a baseline
 sources.py    RECORDS on the command line -> the repeats of one checkpoint, and whether two of them can be compared
 compare.py    two sides -> the decision of `envtune.statistics`, with the lost items and where both come from

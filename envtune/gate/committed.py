@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from envtune.errors import EnvtuneError
-from envtune.gate.repeats import Incomparable
+from envtune.gate.errors import Incomparable
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from envtune.gate.repeats import Incomparable
+from envtune.gate.errors import Incomparable
 from envtune.gate.sources import Side, check_comparable, is_same
 from envtune.statistics.comparison import Comparison, Decision, decide
 from envtune.statistics.intervals import Interval, macro_average

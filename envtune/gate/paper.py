@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from envtune.evaluation.repeat import Repeat
 from envtune.gate.compare import Origin, origin_of
-from envtune.gate.repeats import Incomparable, Repeat
+from envtune.gate.errors import Incomparable
 from envtune.gate.sources import Side
 from envtune.statistics.intervals import Interval
 from envtune.tables.against import interval_of, judged

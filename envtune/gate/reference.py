@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from envtune.evaluation.repeat import read_object
 from envtune.files import write_json
-from envtune.gate.repeats import Incomparable, read_object
+from envtune.gate.errors import Incomparable
 from envtune.run_record import RECORD, read_run_record
 from envtune.training import gates
 

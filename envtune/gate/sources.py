@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from envtune.evaluation.records import Record, differences
+from envtune.evaluation.repeat import Repeat, Summary, read_repeat, read_summary
 from envtune.files import sha256_json
-from envtune.gate.repeats import Incomparable, Repeat, Summary, read_repeat, read_summary
+from envtune.gate.errors import Incomparable
 
 _COPIES = ("*.seed*.json", "*/*.seed*.json", "records/*/*.seed*.json")
 _RUNS = ("summary.json", "seed*/summary.json", "*/seed*/summary.json", "*/*/seed*/summary.json")

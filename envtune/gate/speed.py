@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from envtune.gate.repeats import Incomparable, read_object
+from envtune.evaluation.repeat import read_object
+from envtune.gate.errors import Incomparable
 
 FIELD, PERCENT = "mean", 10
 _AGAIN = "write it anew with `pytest --benchmark-json`"

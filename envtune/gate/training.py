@@ -20,8 +20,8 @@ from typing import Any
 
 from scipy import stats
 
+from envtune.gate.errors import Incomparable
 from envtune.gate.reference import Metric, Reference, TrainingRun, check_setting
-from envtune.gate.repeats import Incomparable
 
 LEAST_RUNS = 3
 

@@ -16,18 +16,17 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import save_file
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer
 from tqdm import tqdm
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from envtune.environment import prompt
-from envtune.models.checkpoint import WEIGHTS, LlamaShape, SpecialTokens, write_checkpoint
+from envtune.models.checkpoint import WEIGHTS, LlamaShape, write_checkpoint
 from envtune.models.mini_conversations import mini_conversations
-from envtune.models.tiny import CHATML, random_tensors
+from envtune.models.tiny import CHATML, SPECIAL, byte_level_tokenizer, random_tensors
 from envtune.models.warm_start import Example, encode
 from envtune.tasks import load_tasks
 
-_SPECIAL = SpecialTokens(bos="<|im_start|>", eos="<|im_end|>", pad="<|endoftext|>", unk="<|endoftext|>")
 DATA = "synthetic conversations with made-up tools; the tokenizer alone has seen BFCL, namely its tool docs"
 _GROUP = 64  # examples that are sorted by length together, so that a batch needs little padding
 
@@ -72,7 +71,7 @@ def write_mini_model(out_dir: Path, settings: MiniModel) -> dict[str, Any]:
         norm_epsilon=1e-5,
     )
     tensors = dict(random_tensors(shape, np.random.default_rng(settings.seed), deviation=0.02))
-    write_checkpoint(out_dir, shape, tensors, trained_tokenizer(settings.vocabulary), _SPECIAL, CHATML)
+    write_checkpoint(out_dir, shape, tensors, trained_tokenizer(settings.vocabulary), SPECIAL, CHATML)
     threads = torch.get_num_threads()
     torch.set_num_threads(settings.threads)
     try:
@@ -82,22 +81,10 @@ def write_mini_model(out_dir: Path, settings: MiniModel) -> dict[str, Any]:
 
 
 def trained_tokenizer(vocabulary: int) -> Tokenizer:
-    """Byte-level BPE of exactly `vocabulary` entries, trained on the tool docs of both releases' tasks and the prompt."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary,
-        special_tokens=[_SPECIAL.pad, _SPECIAL.bos, _SPECIAL.eos],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
+    """Byte-level BPE of exactly `vocabulary` entries, trained on the tool docs of the tasks of release `paper` and the prompt."""
     docs = {prompt.compact_json(tool) for task in load_tasks("paper") for tool in task.tools}
     fixed = prompt.go_on(prompt.ill_formed("")) + prompt.system_prompt([])
-    tokenizer.train_from_iterator([*sorted(docs), *[fixed] * len(docs)], trainer)
-    free = vocabulary - tokenizer.get_vocab_size(with_added_tokens=True)
-    tokenizer.add_special_tokens([AddedToken(f"<|unused_{i}|>", special=True) for i in range(free)])
-    return tokenizer
+    return byte_level_tokenizer([*sorted(docs), *[fixed] * len(docs)], vocabulary)
 
 
 def pool(tokenizer: PreTrainedTokenizerBase) -> list[str]:

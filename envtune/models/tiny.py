@@ -7,7 +7,7 @@ Takes about a second, no torch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ CHATML = (
     "{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
-_SPECIAL = SpecialTokens(bos="<|im_start|>", eos="<|im_end|>", pad="<|endoftext|>", unk="<|endoftext|>")
+SPECIAL = SpecialTokens(bos="<|im_start|>", eos="<|im_end|>", pad="<|endoftext|>", unk="<|endoftext|>")
 _VOCABULARY = 1024
 
 
@@ -44,7 +44,8 @@ def write_random_model(out_dir: Path, seed: int = 0) -> Path:
         norm_epsilon=1e-5,
     )
     tensors = dict(random_tensors(shape, np.random.default_rng(seed)))
-    write_checkpoint(out_dir, shape, tensors, _trained_tokenizer(), _SPECIAL, CHATML)
+    texts = (message["content"] for conversation in toy_conversations(64, seed=0) for message in conversation)
+    write_checkpoint(out_dir, shape, tensors, byte_level_tokenizer(texts, _VOCABULARY), SPECIAL, CHATML)
     write_note(out_dir, {"source": "random", "seed": seed, "weights": "random; for tests only"})
     return out_dir
 
@@ -78,19 +79,18 @@ def _normal(rng: np.random.Generator, size: tuple[int, ...], deviation: float) -
     return rng.normal(0.0, deviation, size).astype(np.float32)
 
 
-def _trained_tokenizer() -> Tokenizer:
-    """Byte-level BPE with exactly `_VOCABULARY` entries: what training leaves free is filled with unused tokens."""
+def byte_level_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
+    """Byte-level BPE with exactly `vocabulary` entries: what training on the texts leaves free is filled with unused tokens."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=_VOCABULARY,
-        special_tokens=[_SPECIAL.pad, _SPECIAL.bos, _SPECIAL.eos],
+        vocab_size=vocabulary,
+        special_tokens=[SPECIAL.pad, SPECIAL.bos, SPECIAL.eos],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    text = (message["content"] for conversation in toy_conversations(64, seed=0) for message in conversation)
-    tokenizer.train_from_iterator(text, trainer)
-    free = _VOCABULARY - tokenizer.get_vocab_size(with_added_tokens=True)
+    tokenizer.train_from_iterator(texts, trainer)
+    free = vocabulary - tokenizer.get_vocab_size(with_added_tokens=True)
     tokenizer.add_special_tokens([AddedToken(f"<|unused_{i}|>", special=True) for i in range(free)])
     return tokenizer

@@ -1,12 +1,10 @@
 """The report's page in a real browser: headless Chromium, opened from file://, driven by playwright.
 
-Chromium is looked for as in tests/viewer/test_browser.py. Without one these tests are skipped, but not in CI.
+Which Chromium, and what happens without one: the fixture `browser` in tests/conftest.py.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,6 @@ from made_reports import make_all, profile_in
 
 from envtune.report import write_report
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 HOSTILE = (
     "</pre></details></section><script>window.broken = 1</script>",
     "<img src=x onerror='window.broken = 1'><svg onload='window.broken = 1'>",
@@ -24,29 +21,6 @@ HOSTILE = (
     "{{ it }} ünïcödé \u2603 \U0001f600 \u202e\u2028\x00",
 )
 SHOWN = ("ünïcödé \u2603 \U0001f600 \\u202e\\u2028\\x00",)
-
-
-def _missing(what: str) -> None:
-    if os.environ.get("CI"):
-        pytest.fail(f"{what}, and in CI the page must be tried in a browser")
-    pytest.skip(what)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    try:
-        from playwright.sync_api import sync_playwright
-    except ModuleNotFoundError:
-        _missing("playwright is not installed")
-    with sync_playwright() as driver:
-        found = os.environ.get("ENVTUNE_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
-        program = found or driver.chromium.executable_path
-        if not Path(program).exists():
-            _missing("no Chromium here (apt-get install chromium, playwright install chromium, or ENVTUNE_CHROMIUM)")
-        sandbox = [] if os.geteuid() else ["--no-sandbox"]  # Chromium's sandbox does not start for root
-        chromium = driver.chromium.launch(executable_path=program, args=sandbox)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="module")

@@ -1,14 +1,11 @@
 """The page of `envtune view` in a real browser: headless Chromium, opened from file://, driven by playwright.
 
-Chromium is the system's (on Debian: apt-get install chromium) or the one that `playwright install chromium` fetched;
-`ENVTUNE_CHROMIUM` names another. Without one these tests are skipped, but not in CI, which installs it.
+Which Chromium, and what happens without one: the fixture `browser` in tests/conftest.py.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,31 +16,6 @@ from helpers.sample_trajectories import ANSWER, played
 from envtune.environment import ToolCall, Trajectory, render_reply
 from envtune.tasks import find_task
 from envtune.viewer.page import write_page
-
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-
-
-def _missing(what: str) -> None:
-    if os.environ.get("CI"):
-        pytest.fail(f"{what}, and in CI the page must be tried in a browser")
-    pytest.skip(what)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    try:
-        from playwright.sync_api import sync_playwright
-    except ModuleNotFoundError:
-        _missing("playwright is not installed")
-    with sync_playwright() as driver:
-        found = os.environ.get("ENVTUNE_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
-        program = found or driver.chromium.executable_path
-        if not Path(program).exists():
-            _missing("no Chromium here (apt-get install chromium, playwright install chromium, or ENVTUNE_CHROMIUM)")
-        sandbox = [] if os.geteuid() else ["--no-sandbox"]  # Chromium's sandbox does not start for root
-        chromium = driver.chromium.launch(executable_path=program, args=sandbox)
-        yield chromium
-        chromium.close()
 
 
 class Seen:
