@@ -34,7 +34,7 @@ class Tasks:
     """Which tasks a profile takes of each subset.
 
     stage1, base, all, validation, evaluation: ids, or None for the whole subset (evaluation: of the 300 held out).
-    max_tools, tools_seed: arguments of `cut_tools`; None: tools are not cut. max_result_characters: what the model reads
+    max_tools, tools_seed, max_turns: arguments of `envtune.tasks.cut_task`; None: that is not cut. max_result_characters: what the model reads
     of one tool result in training; None: all of it (see `Episode`; evaluation follows BFCL and never shortens).
     """
 
@@ -45,7 +45,13 @@ class Tasks:
     evaluation: tuple[str, ...] | None = None
     max_tools: int | None = None
     tools_seed: int = 0
+    max_turns: int | None = None
     max_result_characters: int | None = None
+
+    @property
+    def cut(self) -> dict[str, Any]:
+        """What is cut of each task: arguments of `envtune.tasks.cut_task`."""
+        return {"max_tools": self.max_tools, "tools_seed": self.tools_seed, "max_turns": self.max_turns}
 
     def ids(self, subset: str) -> tuple[str, ...] | None:
         """The ids taken of a subset of the curriculum, "validation" or "evaluation"; None for all of them."""

@@ -53,7 +53,7 @@ from envtune.evaluation.suites import BFCL_V3, Choice, read_choices
 from envtune.evaluation.upstream.serve import SELF
 from envtune.files import sha256_json, write_json
 from envtune.run_record import write_run_record
-from envtune.tasks import Task, cut_tools, load_split, load_tasks
+from envtune.tasks import Task, cut_task, load_split, load_tasks
 
 if TYPE_CHECKING:
     from envtune.profile import Profile
@@ -168,9 +168,7 @@ def evaluation_tasks(profile: Profile) -> list[Task]:
             f"{', '.join(strangers[:5])}"
         )
     chosen = list(held_out.values()) if ids is None else [held_out[task_id] for task_id in ids]
-    if profile.tasks.max_tools is None:
-        return chosen
-    return [cut_tools(task, profile.tasks.max_tools, profile.tasks.tools_seed) for task in chosen]
+    return [cut_task(task, **profile.tasks.cut) for task in chosen]
 
 
 def server_settings(profile: Profile) -> ServerSettings:

@@ -1,13 +1,15 @@
-"""A Llama of about a million parameters, trained here in minutes on the reply format and on copying from tool docs.
+"""A Llama of about a million parameters, trained here in minutes on the reply format and on calling what docs offer.
 
 It is the starting policy of reproduce/mini.yaml, where reinforcement learning on real BFCL tasks must show within minutes on two
-cores whether it works. Its data are conversations of made-up tools (mini_conversations.py), in which a set share of the replies
-is not in the format. Its byte-level BPE tokenizer is trained on the docs of BFCL's tools, which the prompts hold; requests,
-solutions and results of BFCL are used nowhere. What was done is written into envtune_model.json.
+cores whether it works. Its weights begin with heads that copy (copying.py). Its data are conversations (mini_conversations.py)
+about made-up tools and about BFCL's, whose docs every prompt holds anyway; requests are random words, and a set share of the replies
+is not in the format. Requests, solutions and results of BFCL are used nowhere, the tokenizer included. What was done is written into
+envtune_model.json.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,12 +24,15 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 
 from envtune.environment import prompt
 from envtune.models.checkpoint import WEIGHTS, LlamaShape, write_checkpoint
-from envtune.models.mini_conversations import mini_conversations
-from envtune.models.tiny import CHATML, SPECIAL, byte_level_tokenizer, random_tensors
+from envtune.models.copying import ROPE_THETA, copying_tensors
+from envtune.models.mini_conversations import Doc, mini_conversations
+from envtune.models.tiny import CHATML, SPECIAL, byte_level_tokenizer
 from envtune.models.warm_start import Example, encode
 from envtune.tasks import load_tasks
 
-DATA = "synthetic conversations with made-up tools; the tokenizer alone has seen BFCL, namely its tool docs"
+DATA = "synthetic requests for made-up tools and for BFCL's, of which the docs alone are used, by the tokenizer as well"
+# A word is the same token wherever it stands, so that one that is asked for can be found in the docs; digits stand alone.
+_SPLIT = "[A-Za-z]+|[0-9]|[^A-Za-z0-9]+"
 _GROUP = 64  # examples that are sorted by length together, so that a batch needs little padding
 
 
@@ -35,21 +40,22 @@ _GROUP = 64  # examples that are sorted by length together, so that a batch need
 class MiniModel:
     """Settings of the model and its training.
 
-    hidden, layers: its size (heads have 32 dimensions); vocabulary: tokens; positions: context in tokens; brief_steps:
-    optimizer steps on brief conversations, so that copying is learnt at a quarter of the cost;
-    steps: those after them, on the whole prompt; batch: conversations a step; learning_rate: of AdamW at its highest; ill_formed: probability that a reply of the
-    data is spoilt; tools, turns: of a conversation; threads: of torch, since sums over threads differ in the last digit.
+    hidden, layers: its size (heads have 32 dimensions); vocabulary: tokens; positions: context in tokens; brief_steps: optimizer steps on
+    brief conversations, so that copying and choosing are learnt at a quarter of the cost; steps: those after them, on the whole prompt;
+    batch: conversations a step; learning_rate: of AdamW at its highest (three times as much undoes the copying heads); ill_formed:
+    probability that a reply of the data is spoilt; tools, turns: of a conversation; threads: of torch, since sums over threads differ in
+    the last digit.
     """
 
     hidden: int = 128
-    layers: int = 3
-    vocabulary: int = 1024
+    layers: int = 4
+    vocabulary: int = 2048
     positions: int = 4096
-    brief_steps: int = 150
-    steps: int = 260
+    brief_steps: int = 1000
+    steps: int = 700
     batch: int = 8
-    learning_rate: float = 3e-3
-    ill_formed: float = 0.4
+    learning_rate: float = 7e-4
+    ill_formed: float = 0.3
     tools: int = 4
     turns: int = 2
     seed: int = 0
@@ -67,10 +73,10 @@ def write_mini_model(out_dir: Path, settings: MiniModel) -> dict[str, Any]:
         heads=settings.hidden // 32,
         key_value_heads=settings.hidden // 32,
         positions=settings.positions,
-        rope_theta=10_000.0,
+        rope_theta=ROPE_THETA,
         norm_epsilon=1e-5,
     )
-    tensors = dict(random_tensors(shape, np.random.default_rng(settings.seed), deviation=0.02))
+    tensors = dict(copying_tensors(shape, np.random.default_rng(settings.seed)))
     write_checkpoint(out_dir, shape, tensors, trained_tokenizer(settings.vocabulary), SPECIAL, CHATML)
     threads = torch.get_num_threads()
     torch.set_num_threads(settings.threads)
@@ -81,16 +87,45 @@ def write_mini_model(out_dir: Path, settings: MiniModel) -> dict[str, Any]:
 
 
 def trained_tokenizer(vocabulary: int) -> Tokenizer:
-    """Byte-level BPE of exactly `vocabulary` entries, trained on the tool docs of the tasks of release `paper` and the prompt."""
-    docs = {prompt.compact_json(tool) for task in load_tasks("paper") for tool in task.tools}
-    fixed = prompt.go_on(prompt.ill_formed("")) + prompt.system_prompt([])
-    return byte_level_tokenizer([*sorted(docs), *[fixed] * len(docs)], vocabulary)
+    """Byte-level BPE of exactly `vocabulary` entries, trained on the tool docs of release `paper` and the prompt."""
+    docs = [prompt.compact_json(doc) for doc in tool_docs()]
+    whole = fixed_texts(docs)
+    parts = re.compile("|".join(map(re.escape, sorted(whole, key=len, reverse=True))))
+    texts = [part for doc in docs for part in parts.split(doc)] + [prompt.system_prompt([])] * len(docs)
+    return byte_level_tokenizer(texts, vocabulary, _SPLIT, whole)
+
+
+def fixed_texts(docs: Sequence[str]) -> list[str]:
+    """What prompts say again and again: the environment's lines, what BFCL's docs say of a whole class, and the JSON between
+    a doc's own words. As one token each they make prompts half as long."""
+    lines = "\n".join(
+        [
+            prompt.system_prompt([]),
+            prompt.go_on(prompt.results([], [])),
+            prompt.closed("", True),
+            prompt.closed("", False),
+        ]
+    )
+    classes = {found for doc in docs for found in re.findall(r"This tool belongs to [^\"]*?Tool description: ", doc)}
+    kinds = ("string", "integer", "float", "boolean", "array", "dict")
+    json_parts = [
+        '{"name":"', '","description":"', '","parameters":{"type":"dict","properties":{', '"}},"required":["', '"}},"required":[]}}',
+        '},"required":[]}}', '"]}}', '"},"', '"}},"', '","', '"items":{"type":"string"}',
+        *(f'":{{"type":"{kind}","description":"' for kind in kinds),
+    ]  # fmt: skip
+    return list(dict.fromkeys([*filter(None, map(str.strip, lines.split("\n"))), *sorted(classes), *json_parts]))
+
+
+def tool_docs() -> list[dict[str, Any]]:
+    """The docs of all tools of release `paper`, each once, in a fixed order."""
+    docs = {prompt.compact_json(tool): dict(tool) for task in load_tasks("paper") for tool in task.tools}
+    return [docs[text] for text in sorted(docs)]
 
 
 def pool(tokenizer: PreTrainedTokenizerBase) -> list[str]:
     """The words of the conversations: the tokenizer's entries that are two letters or more, in order, without a space before them."""
     entries = {token.removeprefix("Ġ") for token in tokenizer.get_vocab()}
-    return sorted(entry for entry in entries if len(entry) > 1 and entry.isascii() and entry.isalpha())
+    return sorted(entry for entry in entries if len(entry) > 2 and entry.isascii() and entry.isalpha())
 
 
 def _train(out_dir: Path, settings: MiniModel) -> dict[str, Any]:
@@ -100,10 +135,10 @@ def _train(out_dir: Path, settings: MiniModel) -> dict[str, Any]:
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
     total = settings.brief_steps + settings.steps
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, total))
-    words, losses, tokens = pool(tokenizer), [], 0
+    words, docs, losses, tokens = pool(tokenizer), tool_docs(), [], 0
     model.train()
     with tqdm(total=total, desc="mini model", unit="step") as progress:
-        for batch in _batches(tokenizer, words, settings):
+        for batch in _batches(tokenizer, words, docs, settings):
             loss = batch_loss(model, batch)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -131,7 +166,9 @@ def _rate(step: int, total: int) -> float:
     return min((step + 1) / rise, (total - step) / (total - rise + 1))
 
 
-def _batches(tokenizer: PreTrainedTokenizerBase, words: Sequence[str], settings: MiniModel) -> Iterator[list[Example]]:
+def _batches(
+    tokenizer: PreTrainedTokenizerBase, words: Sequence[str], docs: Sequence[Doc], settings: MiniModel
+) -> Iterator[list[Example]]:
     """The batches of all steps, each of examples of about the same length."""
     group = 0
     for steps, brief in ((settings.brief_steps, True), (settings.steps, False)):
@@ -140,7 +177,8 @@ def _batches(tokenizer: PreTrainedTokenizerBase, words: Sequence[str], settings:
                 _GROUP,
                 settings.seed * 1_000_003 + group,
                 words,
-                tools=min(2, settings.tools) if brief else settings.tools,
+                docs=docs,
+                tools=settings.tools,
                 turns=settings.turns,
                 ill_formed=settings.ill_formed,
                 brief=brief,

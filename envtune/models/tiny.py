@@ -7,11 +7,11 @@ Takes about a second, no torch.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from envtune.models.checkpoint import LlamaShape, SpecialTokens, write_checkpoint, write_note
 from envtune.models.toy_conversations import toy_conversations
@@ -79,18 +79,30 @@ def _normal(rng: np.random.Generator, size: tuple[int, ...], deviation: float) -
     return rng.normal(0.0, deviation, size).astype(np.float32)
 
 
-def byte_level_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
-    """Byte-level BPE with exactly `vocabulary` entries: what training on the texts leaves free is filled with unused tokens."""
+def byte_level_tokenizer(
+    texts: Iterable[str], vocabulary: int, split: str | None = None, whole: Sequence[str] = ()
+) -> Tokenizer:
+    """Byte-level BPE with exactly `vocabulary` entries: what training on the texts leaves free is filled with unused tokens.
+
+    split: a regular expression; no learnt token reaches beyond one of its matches. None: GPT-2's, in which a space belongs to
+    the word after it. whole: texts that are one token each.
+    """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    if split is not None:
+        parts = pre_tokenizers.Split(Regex(split), "isolated")
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+            [parts, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+        )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary,
+        vocab_size=vocabulary - len(whole),
         special_tokens=[SPECIAL.pad, SPECIAL.bos, SPECIAL.eos],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.add_tokens([AddedToken(text, normalized=False) for text in whole])
     free = vocabulary - tokenizer.get_vocab_size(with_added_tokens=True)
     tokenizer.add_special_tokens([AddedToken(f"<|unused_{i}|>", special=True) for i in range(free)])
     return tokenizer

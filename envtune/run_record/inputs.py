@@ -83,6 +83,7 @@ def read_inputs(
             "max_prompt_length": manifest.get("max_prompt_length"),
             "max_result_characters": cut.get("max_result_characters"),
             "max_tools": cut.get("max_tools"),
+            "max_turns": cut.get("max_turns"),
         },
         "hints": {stage.name: _hints(profile, stage, files.get(stage.name)) for stage in profile.curriculum},
         "seeds": _seeds(profile, configs, cut),

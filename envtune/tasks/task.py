@@ -25,7 +25,7 @@ class Task:
     ground_truth: per turn, call strings; an empty turn is one that cannot be done with what is on offer.
     held_out: turn index -> names of the tools that come on offer at that turn and not before.
     tools: docs ({"name", "description", "parameters"}) of all tools of the involved classes, held-out ones included.
-    tools_cut: None, or the number of tools that `cut_tools` was asked to leave.
+    tools_cut, turns_cut: None, or the number that `cut_tools` or `cut_turns` was asked to leave.
     """
 
     id: str
@@ -38,6 +38,7 @@ class Task:
     held_out: Mapping[int, tuple[str, ...]]
     tools: tuple[Mapping[str, Any], ...]
     tools_cut: int | None = None
+    turns_cut: int | None = None
 
     @cached_property
     def content_hash(self) -> str:
@@ -53,6 +54,7 @@ class Task:
                 "held_out": {str(turn): names for turn, names in self.held_out.items()},
                 "tools": [dict(tool) for tool in self.tools],
                 "tools_cut": self.tools_cut,
+                **({} if self.turns_cut is None else {"turns_cut": self.turns_cut}),
             }
         )
 
@@ -75,7 +77,29 @@ class Task:
         return self is other or (isinstance(other, Task) and self.content_hash == other.content_hash)
 
     def __hash__(self) -> int:
-        return hash((self.id, self.release, self.tools_cut))  # cheap: tasks are the keys of what is worked out once
+        return hash(
+            (self.id, self.release, self.tools_cut, self.turns_cut)
+        )  # cheap: tasks are the keys of what is worked out once
+
+
+def cut_turns(task: Task, max_turns: int) -> Task:
+    """A task's first `max_turns` turns: a different task, with its own hash. Tools that a later turn would reveal are gone."""
+    late = {name for turn, names in task.held_out.items() if turn >= max_turns for name in names}
+    return dataclasses.replace(
+        task,
+        question=task.question[:max_turns],
+        ground_truth=task.ground_truth[:max_turns],
+        held_out={turn: names for turn, names in task.held_out.items() if turn < max_turns},
+        tools=tuple(tool for tool in task.tools if tool["name"] not in late),
+        turns_cut=max_turns,
+    )
+
+
+def cut_task(task: Task, max_tools: int | None = None, tools_seed: int = 0, max_turns: int | None = None) -> Task:
+    """The task as a profile takes it: `cut_turns`, then `cut_tools`; None: that is not cut."""
+    if max_turns is not None:
+        task = cut_turns(task, max_turns)
+    return task if max_tools is None else cut_tools(task, max_tools, tools_seed)
 
 
 def cut_tools(task: Task, max_tools: int, seed: int = 0) -> Task:

@@ -24,7 +24,7 @@ from envtune.errors import EnvtuneError
 from envtune.files import atomic_write, sha256_file, sha256_json
 from envtune.profile import Profile
 from envtune.provenance import provenance
-from envtune.tasks import Task, cut_tools, find_task, load_split, load_tasks
+from envtune.tasks import Task, cut_task, find_task, load_split, load_tasks
 from envtune.training.config import AGENT_NAME, compose
 
 MANIFEST = "manifest.json"
@@ -34,7 +34,7 @@ MANIFEST = "manifest.json"
 class EpisodeSpec:
     """Which episode a row asks for: the contract between the data and the agent loop.
 
-    task_hash: of the task after its tools are cut; max_tools, tools_seed: arguments of `cut_tools` (None: not cut);
+    task_hash: of the task after it is cut; max_tools, tools_seed, max_turns: arguments of `cut_task`;
     reward: key of `envtune.rewards.REWARDS`; split: the subset the task was taken from; feedback, max_steps_per_turn,
     max_result_characters: as `Episode` takes them; hints_digest: of the hint set's words when the row was written.
     """
@@ -50,6 +50,7 @@ class EpisodeSpec:
     split: str
     max_result_characters: int | None = None
     hints_digest: str = NONE.digest
+    max_turns: int | None = None
 
     def as_json(self) -> str:
         """One line of JSON, the row's `environment` column."""
@@ -66,8 +67,8 @@ class EpisodeSpec:
             ) from error
 
     def task(self) -> Task:
-        """The task, with its tools cut. Raises EnvtuneError when it is not the one that the row was written from."""
-        task = get_task(self.release, self.task_id, self.max_tools, self.tools_seed)
+        """The task, as it is cut. Raises EnvtuneError when it is not the one that the row was written from."""
+        task = get_task(self.release, self.task_id, self.max_tools, self.tools_seed, self.max_turns)
         if task.content_hash != self.task_hash:
             raise EnvtuneError(
                 f"{self.task_id} is not the task that the data were written from; run `envtune data` again"
@@ -87,10 +88,9 @@ class EpisodeSpec:
 
 
 @functools.lru_cache(maxsize=1024)
-def get_task(release: str, task_id: str, max_tools: int | None, tools_seed: int) -> Task:
-    """A task with its tools cut, made once in a process (its ground truth is cached by it)."""
-    task = find_task(task_id, release)
-    return task if max_tools is None else cut_tools(task, max_tools, tools_seed)
+def get_task(release: str, task_id: str, max_tools: int | None, tools_seed: int, max_turns: int | None = None) -> Task:
+    """A task as it is cut, made once in a process (its ground truth is cached by it)."""
+    return cut_task(find_task(task_id, release), max_tools, tools_seed, max_turns)
 
 
 def write_data(profile: Profile) -> Path:
@@ -102,8 +102,7 @@ def write_data(profile: Profile) -> Path:
 
     settings: dict[str, Any] = {
         "release": profile.release,
-        "max_tools": profile.tasks.max_tools,
-        "tools_seed": profile.tasks.tools_seed,
+        **profile.tasks.cut,
         "max_result_characters": profile.tasks.max_result_characters,
     }
     files = {
@@ -139,6 +138,7 @@ def select_specs(
     ids: Sequence[str] | None = None,
     max_tools: int | None = None,
     tools_seed: int = 0,
+    max_turns: int | None = None,
     max_steps_per_turn: int = 5,
     max_result_characters: int | None = None,
 ) -> list[EpisodeSpec]:
@@ -153,7 +153,7 @@ def select_specs(
         EpisodeSpec(
             release=release,
             task_id=task_id,
-            task_hash=get_task(release, task_id, max_tools, tools_seed).content_hash,
+            task_hash=get_task(release, task_id, max_tools, tools_seed, max_turns).content_hash,
             max_tools=max_tools,
             tools_seed=tools_seed,
             feedback=hint_set(feedback).name,
@@ -162,6 +162,7 @@ def select_specs(
             split=subset,
             max_result_characters=max_result_characters,
             hints_digest=hint_set(feedback).digest,
+            max_turns=max_turns,
         )
         for task_id in (allowed if ids is None else ids)
     ]
@@ -196,7 +197,7 @@ def check_prompts(rows: Iterable[Mapping[str, Any]], chat: Any, max_prompt_lengt
         named = ", ".join(f"{task_id} ({length})" for task_id, length in list(over.items())[:5])
         raise EnvtuneError(
             f"{len(over)} prompts are longer than data.max_prompt_length ({max_prompt_length} tokens): {named}; "
-            "raise it, cut tools with tasks.max_tools, or leave these tasks out"
+            "raise it, cut tools with tasks.max_tools, turns with tasks.max_turns, or leave these tasks out"
         )
     return max(lengths.values())
 

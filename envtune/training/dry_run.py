@@ -109,8 +109,7 @@ def stage_specs(profile: Profile, stage: Stage) -> list[EpisodeSpec]:
         reward=stage.reward,
         feedback=profile.feedback(stage),
         ids=profile.tasks.ids(stage.data),
-        max_tools=profile.tasks.max_tools,
-        tools_seed=profile.tasks.tools_seed,
+        **profile.tasks.cut,
     )
 
 

@@ -8,8 +8,10 @@ from collections import Counter
 import pytest
 
 from envtune.bfcl import CATEGORIES, load_api_classes
+from envtune.environment import Episode
+from envtune.environment.gold_policy import play_gold
 from envtune.errors import EnvtuneError
-from envtune.tasks import Task, cut_tools, find_task, load_split, load_tasks
+from envtune.tasks import Task, cut_task, cut_tools, cut_turns, find_task, load_split, load_tasks
 
 SIZES = {"train": 400, "all": 400, "base": 100, "stage1": 75, "test": 400, "validation": 100, "heldout": 300}
 
@@ -76,6 +78,25 @@ def test_cut_tools_keeps_the_gold_path() -> None:
     assert len(cut.tools) == 8 and cut.tools_cut == 8
     assert cut.content_hash != task.content_hash
     assert cut == cut_tools(task, 8, seed=1) != cut_tools(task, 8, seed=2)
+
+
+def test_cut_turns_leaves_the_first_ones_and_no_tool_that_a_later_one_would_reveal() -> None:
+    for task in load_tasks("paper", "all"):
+        cut = cut_turns(task, 2)
+        assert (cut.question, cut.ground_truth) == (task.question[:2], task.ground_truth[:2])
+        late = {name for turn, names in task.held_out.items() if turn >= 2 for name in names}
+        assert {tool["name"] for tool in task.tools} - {tool["name"] for tool in cut.tools} == late
+        for turn in range(len(cut.question)):
+            assert cut.tools_on_offer(turn) == task.tools_on_offer(turn)
+        episode = Episode(cut)
+        play_gold(episode)
+        assert episode.done and all(episode.trajectory.turn_scores), task.id
+
+
+def test_tasks_that_are_not_cut_keep_their_hash() -> None:
+    task = find_task("multi_turn_miss_func_77")
+    assert cut_task(task) is task and cut_turns(task, 2).content_hash != task.content_hash
+    assert cut_task(task, 4, 1, 2) == cut_tools(cut_turns(task, 2), 4, 1) != cut_tools(task, 4, 1)
 
 
 @pytest.mark.parametrize("arguments", [{"release": "v3"}, {"split": "dev"}])
