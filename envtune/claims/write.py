@@ -84,13 +84,12 @@ def _page(found: Found, whence: Mapping[str, Any]) -> str:
         "",
         *grid(_HEAD, rows, _WORDS),
         "",
-        *textwrap.wrap(
+        *_wrapped(
             "Means over held-out tasks and seeds. Before and after: the start and the end of stage 1, or the end of the other arm "
             f"and that of `full`. p (tasks): {TEST}; p (seeds) and the interval: t over the seeds' differences. Decided at p (tasks) "
             f"below {LEVEL} with every seed on that side, and at least {LEAST_SEEDS} seeds. A row without a verdict stands beside its "
             "claim and has no say. Compared are runs whose last stage, for claim 1 whose stage 1, is done. Other empty cells were not "
-            f"measured. What was fixed before the runs: reproduce/{whence['profile']}.md.",
-            _WIDTH,
+            f"measured. What was fixed before the runs: reproduce/{whence['profile']}.md."
         ),
         "",
         *_origin(whence),
@@ -124,11 +123,15 @@ def _origin(whence: Mapping[str, Any]) -> list[str]:
         f"{steps or 'none finished'}; {len(runs)} runs at commit {', '.join(commits) or 'not known'}; each is listed in claims.json."
     )
     left_out = f"Last stage not done, so not in the claims about arms: {', '.join(open_runs)}."
-    return [*textwrap.wrap(told, _WIDTH), *(["", *textwrap.wrap(left_out, _WIDTH)] if open_runs else [])]
+    return [*_wrapped(told), *(["", *_wrapped(left_out)] if open_runs else [])]
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, _WIDTH, break_on_hyphens=False, break_long_words=False)
 
 
 def _short(commit: str) -> str:
-    return commit[:12] + ("+" if commit.endswith("+") else "")
+    return commit.removesuffix("+")[:12] + ("+" if commit.endswith("+") else "")
 
 
 def _write_curves(path: Path, validations: pd.DataFrame) -> None:
