@@ -172,9 +172,9 @@ figures: setup ## draw the ablation figures and the training curves (results/PRO
 claims: setup ## test the claims on the held-out tasks of all the profile's runs (results/PROFILE/claims.md)
 	@$(ENVTUNE) claims --profile $(PROFILE)
 
-report: $(if $(EVALUATES),tables) figures ## write one page about the run, and its model card (results/PROFILE/report.html, model_card.md)
+report: $(if $(EVALUATES),tables) figures ## write one page about the run or the experiment, and a run's model card (results/PROFILE/report.html, model_card.md)
 	@$(ENVTUNE) report $(RUN)
-	@$(ENVTUNE) model-card $(RUN)
+	@$(if $(EXPERIMENT),,$(ENVTUNE) model-card $(RUN))
 
 .PHONY: ablations
 ablations: setup $(if $(EVALUATES),$(if $(filter 0,$(DRY_RUN)),$(EVAL_READY))) ## every arm with every seed, the profile's or all with 42 43 44 (ARM="single-stage binary-reward", SEEDS="42 43")

@@ -77,7 +77,7 @@ def steps(make: Make, *arguments: str) -> list[str]:
 
 @pytest.mark.parametrize("profile", ["mini", "below-mini", "mine"])
 def test_an_experiment_is_all_its_runs_then_claims_figures_and_a_report(make: Make, profile: str) -> None:
-    names = ["ablations", "claims", "figures", "report", "model-card", "summary"]
+    names = ["ablations", "claims", "figures", "report", "summary"]
     assert steps(make, "reproduce", f"PROFILE={profile}") == [f"{name} --profile {profile}" for name in names]
     assert steps(make, "reproduce", f"PROFILE={profile}", "DRY_RUN=1") == [f"ablations --profile {profile} --dry-run"]
     assert "environment ready: .venv-eval" not in make("-n", "reproduce", f"PROFILE={profile}").stdout
@@ -86,7 +86,7 @@ def test_an_experiment_is_all_its_runs_then_claims_figures_and_a_report(make: Ma
 def test_arms_and_seeds_narrow_it_and_what_is_made_of_them_stays_the_profiles(make: Make) -> None:
     said = steps(make, "reproduce", "PROFILE=mini", "ARM=full single-stage", "SEEDS=1 2")
     assert said[0] == "ablations --profile mini --arm full,single-stage --seeds 1,2"
-    assert said[1:] == [f"{name} --profile mini" for name in ("claims", "figures", "report", "model-card", "summary")]
+    assert said[1:] == [f"{name} --profile mini" for name in ("claims", "figures", "report", "summary")]
 
 
 def test_a_seed_asks_for_one_run_with_its_evaluation(make: Make) -> None:
@@ -99,7 +99,7 @@ def test_a_seed_asks_for_one_run_with_its_evaluation(make: Make) -> None:
 
 
 def test_tables_are_written_for_a_report_only_where_suites_are_run(make: Make) -> None:
-    assert [line.split()[0] for line in steps(make, "report", "PROFILE=mini")] == ["figures", "report", "model-card"]
+    assert [line.split()[0] for line in steps(make, "report", "PROFILE=mini")] == ["figures", "report"]
     assert steps(make, "report", "PROFILE=cpu")[0] == "tables --profile cpu"
 
 
