@@ -39,7 +39,7 @@ endif
 # The profile's `experiment`, of whichever file of the chain has one: all its runs are one job, unless SEED asks for one of them.
 EXPERIMENT := $(if $(strip $(SEED)),,$(shell sed -n '/^experiment:/,/^[a-z]/p' $(CHAIN:%='reproduce/%.yaml') 2>/dev/null))
 # Whether the suites are run on what was trained; an experiment may go by training's own validations.
-EVALUATES := $(if $(findstring evaluate:false,$(subst : ,:,$(EXPERIMENT))),,1)
+EVALUATES := $(if $(findstring false,$(firstword $(filter evaluate:%,$(subst {, ,$(subst : ,:,$(EXPERIMENT)))))),,1)
 # One run: a profile, an arm of the curriculum and a seed.
 RUN := $(strip --profile $(PROFILE) $(if $(ARM),--arm $(ARM)) $(if $(SEED),--seed $(SEED)))
 # What is made of all runs of an experiment lies with the profile, whatever arms were asked for.

@@ -83,7 +83,7 @@ def show_progress(name: str, console: Console, *, arm: str | None = None, seed: 
     one = load_profile(name, arm=arm, seed=seed)
     several = one.experiment is not None and arm is None and seed is None
     runs = read_progress(experiment_runs(name) if several else [one])
-    table = Table("arm", "seed", "state", "stages", "now", "s a step", "time left")
+    table = Table("arm", "seed", "state", "stages", "step", "s a step", "time left")
     for run in runs:
         table.add_row(*_cells(run, runs))
     console.print(table)
@@ -99,11 +99,23 @@ def show_progress(name: str, console: Console, *, arm: str | None = None, seed: 
     )
 
 
+def show_experiment(name: str, console: Console) -> None:
+    """Print its runs, what `envtune claims` found on them, and where the results lie. Raises EnvtuneError on an unreadable file."""
+    show_progress(name, console)
+    folder = load_profile(name).results_dir
+    for claim in (read_object(folder / "claims.json") or {}).get("claims", []):
+        if claim.get("sentence"):
+            console.print(claim["sentence"], markup=False, soft_wrap=True)
+    for what in ("report.html", "claims.md"):
+        if (folder / what).is_file():
+            console.print(str(folder / what), markup=False, soft_wrap=True)
+
+
 def _cells(run: RunProgress, runs: Sequence[RunProgress]) -> list[str]:
     done, current = sum(stage.done for stage in run.stages), run.current
     now = seconds = ""
     if current is not None and current.begun:
-        now = f"{current.name}, step {current.step}" + ("" if current.planned is None else f" of {current.planned}")
+        now = f"{current.name}: {current.step}" + ("" if current.planned is None else f"/{current.planned}")
         seconds = "" if current.seconds is None else f"{current.seconds:.1f}"
     left = "" if run.state in ("done", "collapsed") else duration(time_left(run, runs))
     return [run.profile.arm, str(run.profile.seed), run.state, f"{done} of {len(run.stages)}", now, seconds, left]

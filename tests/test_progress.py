@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 from helpers.made_curves import make_run_folder
+from helpers.made_experiment import make_experiment
 from rich.console import Console
 
+from envtune.claims import write_claims
 from envtune.files import write_json, write_jsonl
 from envtune.profile import Profile, load_profile
-from envtune.progress import read_progress, show_progress, time_left
+from envtune.progress import read_progress, show_experiment, show_progress, time_left
 from envtune.training.metrics import new_attempt
 from envtune.training.processes import is_held, only_one
 
@@ -63,7 +65,7 @@ def test_steps_speed_and_time_left(runs: Path) -> None:
     assert time_left(one, [one]) == pytest.approx((11 + 2 * 16) * 11)
     [other] = read_progress([run(seed=2)])
     assert time_left(other, [other]) is None and time_left(other, [one, other]) == pytest.approx(4 * 16 * 11)
-    assert "stage2, step 5 of 16" in said()
+    assert "stage2: 5/16" in said()
 
 
 def test_a_run_is_running_while_its_process_lives(runs: Path) -> None:
@@ -114,3 +116,16 @@ def test_a_stage_taken_over_and_the_end(runs: Path) -> None:
 def test_a_profile_without_an_experiment_and_one_run_of_another_have_one_line(runs: Path) -> None:
     assert said("gpu").count("not begun") == 1
     assert said("mini", seed=2, arm="full").count("not begun") == 1
+
+
+def test_an_experiment_is_summed_up_with_its_verdicts(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENVTUNE_RESULTS", str(tmp_path / "results"))
+    make_experiment(runs)
+    write_claims(load_profile("mini"))
+    console = Console(width=120, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    show_experiment("mini", console)
+    text = console.export_text()
+    assert "12 of 12 over. Runs" in text
+    assert "(2) progress reward against binary reward: holds." in text and "results/mini/claims.md" in text

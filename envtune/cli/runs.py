@@ -98,8 +98,17 @@ def tables(
 
 @app.command()
 def summary(profile: ProfileOption = "cpu", arm: ArmOption = None, seed: SeedOption = None) -> None:
-    """Say on the terminal what there is of a run, and where."""
+    """Say on the terminal what there is of a run, and where; of an experiment its runs and the verdicts."""
     from envtune.profile import load_profile
+
+    chosen = load_profile(profile, arm=arm, seed=seed)
+    if chosen.experiment is not None and arm is None and seed is None:
+        from rich.console import Console
+
+        from envtune.progress import show_experiment
+
+        show_experiment(profile, Console(highlight=False))
+        return
     from envtune.tables import summarise
 
-    summarise(load_profile(profile, arm=arm, seed=seed))
+    summarise(chosen)

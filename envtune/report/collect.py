@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from envtune.errors import EnvtuneError
 from envtune.evaluation.checkpoints import checkpoint_names
+from envtune.experiment import Experiment
 from envtune.profile import PROFILES, ROOT, Profile
 from envtune.report.examples import Comparison, compare
 from envtune.run_record import RECORD, read_run_record
@@ -66,7 +67,8 @@ def collect(profile: Profile) -> Collected:
     else:
         missing["record"] = _no_record(profile)
     tables = {path.stem: path.read_text(encoding="utf-8") for path in sorted(profile.results_dir.glob("table*.md"))}
-    if not tables and (profile.experiment is None or profile.experiment.evaluate):
+    experiment = _experiment(profile)
+    if not tables and (experiment is None or experiment.evaluate):
         missing["tables"] = f"No tables in {_short(profile.results_dir)}; `make tables {make}` writes them."
     drawn = sorted((profile.results_dir / "figures").glob("*.svg"))
     claims_file, registered = profile.results_dir / f"{_CLAIMS}.md", PROFILES / f"{profile.name}.md"
@@ -104,14 +106,20 @@ def collect(profile: Profile) -> Collected:
     )
 
 
+def _experiment(profile: Profile) -> Experiment | None:
+    """The experiment that the profile's own results are of; None for a single run."""
+    return profile.experiment if profile.run_dir.name == profile.name else None
+
+
 def _no_record(profile: Profile) -> str:
     make = f"PROFILE={profile.name}"
-    if profile.experiment is None:
+    experiment = _experiment(profile)
+    if experiment is None:
         return f"No run: there is no {_short(profile.run_dir / RECORD)} here; `make reproduce {make}` makes one."
-    arm, seed = profile.experiment.runs[0]
+    arm, seed = experiment.runs[0]
     return (
-        f"This page is of an experiment of {len(profile.experiment.runs)} runs: the arms {', '.join(profile.experiment.arms)} with the "
-        f"seeds {', '.join(map(str, profile.experiment.seeds))}. Each has a record of its own, such as "
+        f"This page is of an experiment of {len(experiment.runs)} runs: the arms {', '.join(experiment.arms)} with the "
+        f"seeds {', '.join(map(str, experiment.seeds))}. Each has a record of its own, such as "
         f"runs/{profile.name}.{arm}.seed{seed}/run.json; `make report {make} ARM={arm} SEED={seed}` writes a page about it."
     )
 

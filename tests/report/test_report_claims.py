@@ -11,7 +11,7 @@ from test_report_page import Seen
 
 from envtune.claims import write_claims
 from envtune.figures import write_figures
-from envtune.profile import ROOT, Profile
+from envtune.profile import ROOT, Profile, load_profile
 from envtune.report import write_report
 
 
@@ -57,3 +57,13 @@ def test_a_profile_without_claims_has_no_such_part(empty: Profile, tmp_path: Pat
     page = Seen(write_report(empty, tmp_path / "page.html").read_text(encoding="utf-8"))
     assert "tested" not in page.ids
     assert all(value and value.startswith("#") for name, value in page.attributes if name == "href")
+
+
+def test_one_run_of_the_experiment_has_a_page_of_its_own(
+    experiment: Profile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENVTUNE_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("ENVTUNE_RESULTS", str(tmp_path / "results"))
+    run = load_profile("mini", arm="full", seed=1)
+    text = Seen(write_report(run).read_text(encoding="utf-8")).text
+    assert "No run: there is no" in text and "an experiment of" not in text and "No tables in" in text

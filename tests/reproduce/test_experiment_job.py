@@ -42,6 +42,9 @@ def make(tmp_path: Path) -> Iterator[Make]:
     shutil.copytree(ROOT / "reproduce", tmp_path / "reproduce")
     (tmp_path / "reproduce" / "mine.yaml").write_text(BLOCK)
     (tmp_path / "reproduce" / "below-mini.yaml").write_text("name: below-mini\nextends: mini\n")
+    (tmp_path / "reproduce" / "suites.yaml").write_text(
+        "name: suites\nextends: mini\nexperiment: {evaluate: true, seeds: [1]}\n"
+    )
     stand_in = tmp_path / ".venv" / "bin" / "envtune"
     stand_in.parent.mkdir(parents=True)
     stand_in.write_text(STAND_IN)
@@ -81,6 +84,14 @@ def test_an_experiment_is_all_its_runs_then_claims_figures_and_a_report(make: Ma
     assert steps(make, "reproduce", f"PROFILE={profile}") == [f"{name} --profile {profile}" for name in names]
     assert steps(make, "reproduce", f"PROFILE={profile}", "DRY_RUN=1") == [f"ablations --profile {profile} --dry-run"]
     assert "environment ready: .venv-eval" not in make("-n", "reproduce", f"PROFILE={profile}").stdout
+
+
+def test_an_experiment_with_suites_has_their_environment_and_tables(make: Make) -> None:
+    """The nearest file of those that extend each other decides."""
+    assert [line.split()[0] for line in steps(make, "reproduce", "PROFILE=suites")] == [
+        "ablations", "claims", "tables", "figures", "report", "summary",
+    ]  # fmt: skip
+    assert "environment ready: .venv-eval" in make("-n", "reproduce", "PROFILE=suites").stdout
 
 
 def test_arms_and_seeds_narrow_it_and_what_is_made_of_them_stays_the_profiles(make: Make) -> None:
