@@ -96,7 +96,7 @@ HOW_FAR := make progress PROFILE=$(strip $(PROFILE))$(if $(EXPERIMENT),,$(if $(A
 
 # `reproduce` is its prerequisites, from left to right, each once.
 ifeq ($(DRY_RUN),0)
-WHOLE_JOB := $(if $(EXPERIMENT),setup $(if $(EVALUATES),setup-eval) ablations claims figures report,\
+WHOLE_JOB := $(if $(EXPERIMENT),setup $(if $(EVALUATES),setup-eval) ablations claims $(if $(EVALUATES),tables) figures report,\
 setup setup-eval data train evaluate tables figures report)
 BEFORE_TRAIN := data
 else
