@@ -2,10 +2,13 @@
 #
 #   make reproduce                       everything, with the profile that fits this machine
 #   make reproduce PROFILE=gpu DRY_RUN=1 check the GPU run's configuration here, without a GPU
+#   make reproduce PROFILE=mini          every arm with every seed of the profile's experiment, and the claims tested on them
+#   make reproduce PROFILE=gpu BACKGROUND=1   the same, which outlives this terminal; make progress PROFILE=gpu says how far it is
 #   make train PROFILE=cpu               one step alone; each goes on where it stopped
 #
 # Variables: PROFILE (a file in reproduce/), ARM (full, or an ablation), SEED, NNODES (of the Ray cluster at RAY_ADDRESS),
-# DRY_RUN (1), PYTHON (an interpreter of 3.11 or 3.12), PYTEST_ARGS; for the ablations ARM and SEEDS; for calibrate ROW.
+# DRY_RUN (1), BACKGROUND (1), PYTHON (an interpreter of 3.11 or 3.12), PYTEST_ARGS; for the ablations ARM and SEEDS (several,
+# with spaces between); for calibrate ROW.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -28,13 +31,21 @@ for a file elsewhere use .venv/bin/envtune or .venv-gpu/bin/envtune)
 endif
 # What a profile extends in the end, cpu or gpu, decides which environment it needs. Chains are short.
 base = $(or $(call says,$(1),extends),$(1))
+CHAIN := $(strip $(PROFILE)) $(call base,$(PROFILE)) $(call base,$(call base,$(PROFILE)))
 PLATFORM := $(call base,$(call base,$(call base,$(PROFILE))))
 ifeq ($(filter cpu gpu,$(PLATFORM)),)
 $(error PROFILE=$(PROFILE) must extend cpu or gpu, which says what environment it needs)
 endif
+# The profile's `experiment`, of whichever file of the chain has one: all its runs are one job, unless SEED asks for one of them.
+EXPERIMENT := $(if $(strip $(SEED)),,$(shell sed -n '/^experiment:/,/^[a-z]/p' $(CHAIN:%='reproduce/%.yaml') 2>/dev/null))
+# Whether the suites are run on what was trained; an experiment may go by training's own validations.
+EVALUATES := $(if $(findstring false,$(firstword $(filter evaluate:%,$(subst {, ,$(subst : ,:,$(EXPERIMENT)))))),,1)
 # One run: a profile, an arm of the curriculum and a seed.
 RUN := $(strip --profile $(PROFILE) $(if $(ARM),--arm $(ARM)) $(if $(SEED),--seed $(SEED)))
-SEEDS ?= 42 43 44
+# What is made of all runs of an experiment lies with the profile, whatever arms were asked for.
+ifneq ($(and $(EXPERIMENT),$(filter reproduce,$(MAKECMDGOALS))),)
+RUN := --profile $(strip $(PROFILE))
+endif
 comma := ,
 space := $(subst ,, )
 export NNODES
@@ -44,6 +55,13 @@ endif
 DRY_RUN ?= 0
 ifeq ($(filter 0 1,$(DRY_RUN)),)
 $(error DRY_RUN=$(DRY_RUN) is neither 0 nor 1)
+endif
+BACKGROUND ?= 0
+ifeq ($(filter 0 1,$(BACKGROUND)),)
+$(error BACKGROUND=$(BACKGROUND) is neither 0 nor 1)
+endif
+ifeq ($(BACKGROUND)-$(filter reproduce,$(MAKECMDGOALS)),1-)
+$(error BACKGROUND=1 is for reproduce)
 endif
 
 # The GPU profile has an environment of its own; its dry run and all tests use the CPU one.
@@ -69,12 +87,20 @@ BIN := .venv/bin
 endif
 ENVTUNE := $(BIN)/envtune
 
+# In the background the same command runs in a session of its own. Its process is known by a lock on a file, which ends with it.
+RUNS := $(or $(ENVTUNE_RUNS),runs)
+JOB_NAME := $(subst $(space),.,$(strip $(PROFILE) $(ARM) $(addprefix seed,$(SEED) $(SEEDS))))
+JOB := $(RUNS)/$(JOB_NAME)
+AGAIN := $(MAKE)
+HOW_FAR := make progress PROFILE=$(strip $(PROFILE))$(if $(EXPERIMENT),,$(if $(ARM),$(space)ARM=$(ARM))$(if $(SEED),$(space)SEED=$(SEED)))
+
 # `reproduce` is its prerequisites, from left to right, each once.
 ifeq ($(DRY_RUN),0)
-WHOLE_JOB := setup setup-eval data train evaluate tables figures report
+WHOLE_JOB := $(if $(EXPERIMENT),setup $(if $(EVALUATES),setup-eval) ablations claims $(if $(EVALUATES),tables) figures report,\
+setup setup-eval data train evaluate tables figures report)
 BEFORE_TRAIN := data
 else
-WHOLE_JOB := setup train
+WHOLE_JOB := setup $(if $(EXPERIMENT),ablations,train)
 BEFORE_TRAIN := setup
 ifneq ($(filter data evaluate tables figures report baselines calibrate,$(MAKECMDGOALS)),)
 $(error DRY_RUN=1 is for reproduce, train and ablations)
@@ -84,11 +110,33 @@ endif
 
 ##@ The whole job
 
-.PHONY: reproduce
-reproduce: $(WHOLE_JOB) ## set up, then data, train, evaluate, tables, figures, a report and a summary (DRY_RUN=1: only check that it would)
+.PHONY: reproduce progress
+reproduce: ## set up, data, train, evaluate, tables, figures, a report and a summary; all runs of an experiment, and its claims
+ifeq ($(BACKGROUND),1)
+	@mkdir -p '$(RUNS)' && touch '$(JOB).pid'
+	@if ! flock --nonblock '$(JOB).pid' true; then \
+		echo "$(JOB_NAME) is running already, as process $$(cat '$(JOB).pid'); see: $(HOW_FAR)" >&2; exit 1; \
+	fi
+	@: >'$(JOB).pid'
+	@setsid --fork nohup flock --nonblock --no-fork '$(JOB).pid' bash -c 'echo $$$$ >"$$0.pid"; exec "$$@"' \
+		'$(JOB)' $(AGAIN) --no-print-directory reproduce BACKGROUND=0 >>'$(JOB).log' 2>&1 </dev/null
+	@for _ in $$(seq 100); do [ -s '$(JOB).pid' ] && break; sleep 0.1; done
+	@sleep 1; if flock --nonblock '$(JOB).pid' true; then \
+		{ echo "$(JOB_NAME) has ended already; the end of $(JOB).log:"; tail -n 5 '$(JOB).log'; } >&2; exit 1; \
+	fi
+	@echo "$(JOB_NAME) has begun, as process $$(cat '$(JOB).pid'), and does not need this terminal"
+	@echo "  what it says:  tail -f $(JOB).log"
+	@echo "  how far it is: $(HOW_FAR)"
+	@echo "  to stop it:    kill -INT -- -$$(cat '$(JOB).pid')    (this command again, and it goes on)"
+else
+reproduce: $(WHOLE_JOB)
 ifeq ($(DRY_RUN),0)
 	@$(ENVTUNE) summary $(RUN)
 endif
+endif
+
+progress: setup ## how far the run is, or each run of the profile's experiment: stages, steps, time left, what failed
+	@$(ENVTUNE) progress $(RUN)
 
 ##@ Its steps, each alone; a finished part is not repeated
 
@@ -124,14 +172,14 @@ figures: setup ## draw the ablation figures and the training curves (results/PRO
 claims: setup ## test the claims on the held-out tasks of all the profile's runs (results/PROFILE/claims.md)
 	@$(ENVTUNE) claims --profile $(PROFILE)
 
-report: tables figures ## write one page about the run, and its model card (results/PROFILE/report.html, model_card.md)
+report: $(if $(EVALUATES),tables) figures ## write one page about the run or the experiment, and a run's model card (results/PROFILE/report.html, model_card.md)
 	@$(ENVTUNE) report $(RUN)
-	@$(ENVTUNE) model-card $(RUN)
+	@$(if $(EXPERIMENT),,$(ENVTUNE) model-card $(RUN))
 
 .PHONY: ablations
-ablations: setup $(if $(filter 0,$(DRY_RUN)),$(EVAL_READY)) ## every arm of the curriculum with every seed (ARM="single-stage binary-reward", SEEDS="42 43")
+ablations: setup $(if $(EVALUATES),$(if $(filter 0,$(DRY_RUN)),$(EVAL_READY))) ## every arm with every seed, the profile's or all with 42 43 44 (ARM="single-stage binary-reward", SEEDS="42 43")
 	@$(ENVTUNE) ablations --profile $(PROFILE) $(if $(ARM),--arm $(subst $(space),$(comma),$(strip $(ARM)))) \
-		--seeds $(subst $(space),$(comma),$(strip $(SEEDS))) $(if $(filter 1,$(DRY_RUN)),--dry-run)
+		$(if $(SEEDS),--seeds $(subst $(space),$(comma),$(strip $(SEEDS)))) $(if $(filter 1,$(DRY_RUN)),--dry-run)
 
 ##@ Checks
 
@@ -204,7 +252,7 @@ clean: ## remove the environments and caches; runs/ and results/ stay
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^##@ /{printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@printf '\nPROFILE=%s here (a file in reproduce/). DRY_RUN=1 checks a run without starting it.\n' '$(PROFILE)'
+	@printf '\nPROFILE=%s here (a file in reproduce/). DRY_RUN=1 checks a run without starting it.\nBACKGROUND=1 lets make reproduce outlive the terminal; make progress says how far it is.\n' '$(PROFILE)'
 
 # The CPU path was measured on 3.11, the GPU packages are tested by their authors on 3.12; each does with the other.
 $(CPU_READY): candidates := python3.11 python3.12 python3 python

@@ -22,6 +22,7 @@ from envtune.bfcl import get_release
 from envtune.curriculum import ARMS, Stage
 from envtune.environment.hints import hint_set
 from envtune.errors import EnvtuneError
+from envtune.experiment import Experiment, read_experiment
 
 ROOT = Path(__file__).resolve().parent.parent
 PROFILES = ROOT / "reproduce"
@@ -72,7 +73,8 @@ class Profile:
     does not have starts with +); stages: stage -> such keys for it alone; ray: arguments of ``ray.init`` for the cluster
     that the stages share; preload: modules that verl's processes begin with (`envtune.training.preload`); evaluation:
     settings of the suite and its server; environment: variables set for every process of a run; stall_s: seconds without a
-    step after which training counts as standing still.
+    step after which training counts as standing still; experiment: the arms and seeds that are run together, None for a
+    profile of single runs.
     """
 
     name: str
@@ -96,6 +98,7 @@ class Profile:
     evaluation: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     stall_s: float = 3600.0
+    experiment: Experiment | None = None
 
     @property
     def curriculum(self) -> tuple[Stage, ...]:
@@ -241,6 +244,7 @@ def _profile(content: Any, base: str | None, arm: str | None, seed: int | None) 
         hints=hint_set(_listed(content.get("hints", "full"))).name,
         stages=MappingProxyType(stages),
         stall_s=float(content.get("stall_s", 3600)),
+        experiment=read_experiment(content["experiment"]) if "experiment" in content else None,
         preload=tuple(str(module) for module in content.get("preload") or ()),
         environment=MappingProxyType({key: str(value) for key, value in (content.get("environment") or {}).items()}),
         run_dir=Path(os.environ.get("ENVTUNE_RUNS") or ROOT / "runs").absolute() / folder,

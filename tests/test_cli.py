@@ -27,6 +27,7 @@ def test_help_lists_the_commands() -> None:
         "tables",
         "summary",
         "ablations",
+        "progress",
         "doctor",
         "record",
         "defects",

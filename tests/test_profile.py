@@ -117,3 +117,32 @@ def test_nodes_are_a_departure_with_a_reason() -> None:
     assert profile.verl["trainer.nnodes"] == 4 and "NNODES" in profile.reasons["trainer.nnodes"]
     with pytest.raises(EnvtuneError, match="at least one node"):
         with_nodes(profile, 0)
+
+
+# -- the experiment
+
+
+def test_an_experiment_is_arms_with_seeds(tmp_path: Path) -> None:
+    assert profile(tmp_path).experiment is None
+    told = profile(tmp_path, experiment={"arms": ["full", "single-stage"], "seeds": [3, 1]}).experiment
+    assert told is not None and told.evaluate
+    assert told.runs == (("full", 3), ("single-stage", 3), ("full", 1), ("single-stage", 1))
+
+
+@pytest.mark.parametrize(
+    ("experiment", "complaint"),
+    [
+        (None, "needs arms and seeds"), ({"arms": ["full"]}, "needs arms and seeds"),
+        ({"arms": ["full"], "seeds": [1], "steps": 3}, "nothing but: arms, seeds, evaluate"),
+        ({"arms": ["half"], "seeds": [1]}, "unknown arm 'half'; choose of: full"),
+        ({"arms": "full", "seeds": [1]}, "list of arms"), ({"arms": ["full", "full"], "seeds": [1]}, "each once"),
+        ({"arms": ["full"], "seeds": [1.5]}, "whole numbers"), ({"arms": ["full"], "seeds": [True]}, "whole numbers"),
+        ({"arms": ["full"], "seeds": [1, 1]}, "each once"), ({"arms": ["full"], "seeds": []}, "whole numbers"),
+        ({"arms": ["full"], "seeds": [-1]}, "from 0 on"),
+        ({"arms": ["full"], "seeds": [1], "evaluate": "no"}, "true or false"),
+    ],
+)  # fmt: skip
+def test_an_ill_formed_experiment_is_one_sentence(tmp_path: Path, experiment: Any, complaint: str) -> None:
+    with pytest.raises(EnvtuneError, match=complaint) as raised:
+        profile(tmp_path, experiment=experiment)
+    assert "\n" not in str(raised.value)

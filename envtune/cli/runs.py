@@ -55,9 +55,11 @@ def train(
 def ablations(
     profile: ProfileOption = "cpu",
     arm: Annotated[
-        Optional[str], typer.Option("--arm", help="Arms with commas between; all of them without it.")  # noqa: UP045 - typer
+        Optional[str], typer.Option("--arm", help="Arms with commas between; the profile's, or all, without it.")  # noqa: UP045 - typer
     ] = None,
-    seeds: Annotated[str, typer.Option("--seeds", help="Seeds with commas between.")] = "42,43,44",
+    seeds: Annotated[
+        Optional[str], typer.Option("--seeds", help="With commas between; the profile's, or 42,43,44, without it.")  # noqa: UP045 - typer
+    ] = None,
     nodes: NodesOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Compose and check every run, run nothing.")] = False,
 ) -> None:
@@ -65,6 +67,16 @@ def ablations(
     from envtune.ablations import run_ablations
 
     raise typer.Exit(run_ablations(profile, arms=arm, seeds=seeds, nodes=nodes, dry_run=dry_run))
+
+
+@app.command()
+def progress(profile: ProfileOption = "cpu", arm: ArmOption = None, seed: SeedOption = None) -> None:
+    """Say how far each run of the profile's experiment is (or its one run), and about how long it still takes."""
+    from rich.console import Console
+
+    from envtune.progress import show_progress
+
+    show_progress(profile, Console(highlight=False), arm=arm, seed=seed)
 
 
 @app.command()
@@ -86,8 +98,17 @@ def tables(
 
 @app.command()
 def summary(profile: ProfileOption = "cpu", arm: ArmOption = None, seed: SeedOption = None) -> None:
-    """Say on the terminal what there is of a run, and where."""
+    """Say on the terminal what there is of a run, and where; of an experiment its runs and the verdicts."""
     from envtune.profile import load_profile
+
+    chosen = load_profile(profile, arm=arm, seed=seed)
+    if chosen.experiment is not None and arm is None and seed is None:
+        from rich.console import Console
+
+        from envtune.progress import show_experiment
+
+        show_experiment(profile, Console(highlight=False))
+        return
     from envtune.tables import summarise
 
-    summarise(load_profile(profile, arm=arm, seed=seed))
+    summarise(chosen)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pandas as pd
 from matplotlib.axes import Axes
+from scipy import stats
 
 from envtune.figures.style import Look
 
 SPAN = 10  # steps, of the exponentially weighted mean
+INTERVAL = 0.95
+LEAST_SEEDS = 3  # for an interval over them: from two it is too wide to say anything
 _FEW = 5  # points of a stage up to which each is marked
 
 
@@ -66,4 +69,30 @@ def draw(axes: Axes, curves: pd.DataFrame, look: Look, label: str | None = None)
             axes.fill_between(
                 both.index, both["low"], both["high"], color=look.color, alpha=0.18, linewidth=0, zorder=1
             )
+        label = None  # one entry in the legend for all stages
+
+
+def interval_over_seeds(curves: pd.DataFrame) -> pd.DataFrame:
+    """Columns mean, low, high by `x`: the mean over runs, and its t interval, NaN with fewer than `LEAST_SEEDS` runs.
+    curves: of one stage, columns run, x, value; only where all of the runs have a value."""
+    wide = curves.pivot(index="x", columns="run", values="value").sort_index().dropna()
+    runs = wide.shape[1]
+    half = stats.t.ppf((1 + INTERVAL) / 2, runs - 1) * wide.sem(axis=1) if runs >= LEAST_SEEDS else float("nan")
+    mean = wide.mean(axis=1)
+    return pd.DataFrame({"mean": mean, "low": mean - half, "high": mean + half})
+
+
+def draw_interval(axes: Axes, curves: pd.DataFrame, look: Look, label: str | None = None) -> None:
+    """Draw one measure of an arm as it is, each stage a line of its own: runs thin, their mean thick, its interval as a band.
+    curves: columns run, stage, x, value. label: for the legend."""
+    for _, stage in curves.groupby("stage", sort=False):
+        for _, run in stage.groupby("run", sort=False):
+            run = run.sort_values("x")
+            axes.plot(run["x"], run["value"], color=look.color, alpha=0.35, linewidth=0.6, zorder=2)
+        both = interval_over_seeds(stage)
+        axes.plot(
+            both.index, both["mean"], color=look.color, linestyle=look.line, marker=look.marker, markersize=3.5, linewidth=1.5,
+            label=label, zorder=3,
+        )  # fmt: skip
+        axes.fill_between(both.index, both["low"], both["high"], color=look.color, alpha=0.15, linewidth=0, zorder=1)
         label = None  # one entry in the legend for all stages

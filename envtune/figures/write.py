@@ -13,6 +13,7 @@ import pandas as pd
 from envtune.curriculum import ARMS
 from envtune.errors import EnvtuneError
 from envtune.figures.ablations import FIGURES, ablation_figure, paper_points
+from envtune.figures.claims import CLAIMS, claims_figure, read_claims
 from envtune.figures.curves import COLUMNS, read_curves
 from envtune.figures.style import save, styled
 from envtune.figures.training import training_figure
@@ -25,7 +26,8 @@ CURVES = "curves.csv.gz"
 
 
 def write_figures(profile: Profile) -> list[Path]:
-    """Write the ablation figures, and the training curves of the profile's arm where it has run; gives their paths.
+    """Write the ablation figures, the training curves of the profile's arm where it has run, and the claims where `envtune claims`
+    has tested them; gives their paths.
 
     Raises EnvtuneError on a file that cannot be read.
     """
@@ -40,12 +42,17 @@ def write_figures(profile: Profile) -> list[Path]:
         for name in FIGURES:
             figure, caption = ablation_figure(name, points, curves, profile)
             written += save(figure, folder, f"ablation_{name}", caption)
-        if (made := training_figure(curves, profile)) is not None:
-            figure, caption = made
-            written += save(figure, folder, TRAINING, caption)
-        else:
-            for suffix in ("svg", "png"):  # of runs that are gone
-                (folder / f"{TRAINING}.{suffix}").unlink(missing_ok=True)
+        tested = read_claims(profile.results_dir)
+        for name, made in (
+            (TRAINING, training_figure(curves, profile)),
+            (CLAIMS, None if tested is None else claims_figure(*tested)),
+        ):
+            if made is not None:
+                figure, caption = made
+                written += save(figure, folder, name, caption)
+            else:
+                for suffix in ("svg", "png"):  # of runs that are gone
+                    (folder / f"{name}.{suffix}").unlink(missing_ok=True)
     return written
 
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from envtune.errors import EnvtuneError
 from envtune.evaluation.checkpoints import checkpoint_names
-from envtune.profile import ROOT, Profile
+from envtune.experiment import Experiment
+from envtune.profile import PROFILES, ROOT, Profile
 from envtune.report.examples import Comparison, compare
 from envtune.run_record import RECORD, read_run_record
 from envtune.tables.collect import Run, read_runs
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from envtune.training.paper_settings import Departure
 
 _README = ROOT / "reproduce" / "README.md"
+_CLAIMS = "claims"  # the claims' page and figure
 _SECTION = "## Where this kit departs"
 
 
@@ -32,7 +34,8 @@ _SECTION = "## Where this kit departs"
 class Collected:
     """All that is said of a run. record: run.json; tables: name -> Markdown; figures: SVG files; runs: those that the
     tables are made of; departures: settings that are not the paper's; departs: the kit's own, in Markdown; comparisons: of
-    the starting model with the last checkpoint, a suite each; missing: part -> why it is not there."""
+    the starting model with the last checkpoint, a suite each; missing: part -> why it is not there; claims: claims.md, None where
+    none was tested; registration: the file that says what was fixed before the runs."""
 
     profile: Profile
     record: Mapping[str, Any] | None
@@ -43,6 +46,9 @@ class Collected:
     departs: str
     comparisons: tuple[Comparison, ...]
     missing: Mapping[str, str]
+    claims: str | None = None
+    claims_figure: Path | None = None
+    registration: Path | None = None
 
     @property
     def last_checkpoint(self) -> str | None:
@@ -59,13 +65,16 @@ def collect(profile: Profile) -> Collected:
     if (profile.run_dir / RECORD).is_file():
         record = read_run_record(profile.run_dir / RECORD)
     else:
-        missing["record"] = (
-            f"No run: there is no {_short(profile.run_dir / RECORD)} here; `make reproduce {make}` makes one."
-        )
+        missing["record"] = _no_record(profile)
     tables = {path.stem: path.read_text(encoding="utf-8") for path in sorted(profile.results_dir.glob("table*.md"))}
-    if not tables:
+    experiment = _experiment(profile)
+    if not tables and (experiment is None or experiment.evaluate):
         missing["tables"] = f"No tables in {_short(profile.results_dir)}; `make tables {make}` writes them."
-    figures = tuple(sorted((profile.results_dir / "figures").glob("*.svg")))
+    drawn = sorted((profile.results_dir / "figures").glob("*.svg"))
+    claims_file, registered = profile.results_dir / f"{_CLAIMS}.md", PROFILES / f"{profile.name}.md"
+    claims = claims_file.read_text(encoding="utf-8") if claims_file.is_file() else None
+    of_claims = next((path for path in drawn if path.stem == _CLAIMS), None) if claims is not None else None
+    figures = tuple(path for path in drawn if path.stem != _CLAIMS)
     if not figures:
         missing["figures"] = f"No figures in {_short(profile.results_dir)}; `make figures {make}` writes them."
     found: tuple[Departure, ...] = ()
@@ -91,6 +100,27 @@ def collect(profile: Profile) -> Collected:
         departs=departs(_README),
         comparisons=comparisons,
         missing=missing,
+        claims=claims,
+        claims_figure=of_claims,
+        registration=registered if registered.is_file() else None,
+    )
+
+
+def _experiment(profile: Profile) -> Experiment | None:
+    """The experiment that the profile's own results are of; None for a single run."""
+    return profile.experiment if profile.run_dir.name == profile.name else None
+
+
+def _no_record(profile: Profile) -> str:
+    make = f"PROFILE={profile.name}"
+    experiment = _experiment(profile)
+    if experiment is None:
+        return f"No run: there is no {_short(profile.run_dir / RECORD)} here; `make reproduce {make}` makes one."
+    arm, seed = experiment.runs[0]
+    return (
+        f"This page is of an experiment of {len(experiment.runs)} runs: the arms {', '.join(experiment.arms)} with the "
+        f"seeds {', '.join(map(str, experiment.seeds))}. Each has a record of its own, such as "
+        f"runs/{profile.name}.{arm}.seed{seed}/run.json; `make report {make} ARM={arm} SEED={seed}` writes a page about it."
     )
 
 

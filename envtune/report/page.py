@@ -7,6 +7,7 @@ HTML is text), figures, and the style. A content security policy allows that sty
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from importlib import resources
@@ -40,14 +41,14 @@ def write_report(profile: Profile, out: Path | None = None) -> Path:
     a file that is there and cannot be read.
     """
     path = profile.results_dir / PAGE if out is None else out
-    text = render(collect(profile))
+    text = render(collect(profile), path.parent)
     with atomic_write(path) as stream:
         stream.write(text)
     return path
 
 
-def render(collected: Collected) -> str:
-    """The page's text."""
+def render(collected: Collected, place: Path | None = None) -> str:
+    """The page's text. place: the folder that it will lie in, from which links to other files of the kit are made."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {
         "duration": duration,
@@ -59,6 +60,10 @@ def render(collected: Collected) -> str:
     folder = resources.files(__package__)
     template = environment.from_string((folder / "report.html.jinja").read_text(encoding="utf-8"))
     figures = [inline_svg(path) for path in collected.figures]
+    claims = None if collected.claims_figure is None else inline_svg(collected.claims_figure)
+    registered = None
+    if collected.registration is not None and place is not None:
+        registered = Path(os.path.relpath(collected.registration, place.absolute())).as_posix()
     return template.render(
         it=collected,
         arm=ARMS[collected.profile.arm],
@@ -66,6 +71,8 @@ def render(collected: Collected) -> str:
         record_text=None if collected.record is None else _record_text(collected.record),
         hours=_hours(collected.record),
         figures=[(figure, Markup(figure.element)) for figure in figures],
+        claims_figure=None if claims is None else (claims, Markup(claims.element)),
+        registered=registered,
         style=Markup((folder / "report.css").read_text(encoding="utf-8")),
         version=envtune.__version__,
     )

@@ -63,7 +63,7 @@ def read_stage(
         "steps": int(done["steps"]) if done is not None else last,
         "planned_steps": select(config, "trainer.total_training_steps"),
         "attempts": attempts,
-        "seconds": total(_wall_clock(one) for one in data),
+        "seconds": total(wall_clock(one) for one in data),
         "seconds_spent": total(attempt["seconds"] for attempt in attempts),
         "tokens": {name: _whole(total(one.get(f"tokens/{name}") for one in data)) for name in TOKENS},
         "gpu_hours": total(attempt["gpu_hours"] for attempt in attempts),
@@ -119,7 +119,7 @@ def _has_collapsed(folder: Path, gate: Mapping[str, Any] | None) -> bool:
     return all(began is None or began <= decided for began in (as_time(about.get("began")) for about in told))
 
 
-def _wall_clock(step: Mapping[str, Any]) -> float | None:
+def wall_clock(step: Mapping[str, Any]) -> float | None:
     """Seconds of one step: verl's own, which leave validation out, and validation's."""
     return total([step.get("timing_s/step"), step.get("timing_s/testing", 0.0)])
 

@@ -19,18 +19,43 @@ import psutil
 from envtune.errors import EnvtuneError
 
 _MARK = "ENVTUNE_RUN_DIR"
+_LOCK = ".lock"
 
 
 @contextlib.contextmanager
 def only_one(folder: Path) -> Iterator[None]:
     """Raises EnvtuneError where another process trains in `folder`: each would kill the other's processes."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a") as lock:  # not "w": a run that is done stays as it is
+    with (folder / _LOCK).open("a") as lock:  # not "w": a run that is done stays as it is
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(lock)
         except BlockingIOError as error:
             raise EnvtuneError(f"{folder} is being trained by another process; wait for it, or end it") from error
         yield
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a process trains in `folder` now, as `only_one` has it."""
+    try:
+        with (folder / _LOCK).open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # no such file, or one that is not ours to read
+        return False
+    return False
+
+
+def _lock(file: IO[str], patience_s: float = 1.0) -> None:
+    """Lock the file; a lock of a moment, as `is_held` takes, is waited for. Raises BlockingIOError."""
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
 
 
 @contextlib.contextmanager

@@ -74,6 +74,12 @@ def _known_by(settings: Mapping[str, Any], name: str) -> Any:
     return value
 
 
+def same_settings(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two stages have the same settings, as `settings_of` gives them."""
+    names = one.keys() | other.keys()
+    return all(name in one and name in other and _known_by(one, name) == _known_by(other, name) for name in names)
+
+
 def _of_the_result(config: Any) -> Any:
     """The configuration without what may differ between attempts."""
     copy = config.copy()

@@ -10,6 +10,9 @@ with a done.json is not run again; one without goes on from its newest whole che
 A stage ends when its gate says so (`envtune.training.gates`), or after its epochs. One that has collapsed has a
 gate.json instead of a done.json, and is not gone on with.
 
+Among the runs of an experiment a stage that another arm has computed with the same seed is taken over, and its done.json
+says so (`envtune.training.taken_over`).
+
 All stages share one Ray cluster (`envtune.training.cluster`). Where verl or one of its processes dies, it is started
 anew, and the stage goes on; when that brings no newer checkpoint twice in a row, the run ends with what went wrong.
 """
@@ -44,12 +47,14 @@ from envtune.training.disk import refuse_full_disk
 from envtune.training.processes import marked, only_one
 from envtune.training.progress import say
 from envtune.training.settings import refuse_other_settings, settings_of
+from envtune.training.taken_over import take_over
 
 _FRUITLESS = 2  # attempts in a row without a newer checkpoint, after which a stage is given up
 
 
-def train(profile: Profile, *, stage: str | None = None, last: str | None = None) -> None:
-    """Train all stages in order, those up to and with `last`, or one. Raises EnvtuneError when one cannot be run or fails."""
+def train(profile: Profile, *, stage: str | None = None, last: str | None = None, share: bool = False) -> None:
+    """Train all stages in order, those up to and with `last`, or one. share: take a stage over from another run of the
+    profile that has finished the same computation. Raises EnvtuneError when one cannot be run or fails."""
     names = [row.name for row in profile.curriculum]
     for name in (stage, last):
         if name is not None and name not in names:
@@ -65,7 +70,7 @@ def train(profile: Profile, *, stage: str | None = None, last: str | None = None
         for row in profile.curriculum:
             if row.name in wanted:
                 with _recorded(profile, row):
-                    train_stage(profile, row, environment, shared)
+                    train_stage(profile, row, environment, shared, share)
 
 
 @contextlib.contextmanager
@@ -129,10 +134,12 @@ def run_environment(profile: Profile) -> dict[str, str]:
     return environment
 
 
-def train_stage(profile: Profile, stage: Stage, environment: Mapping[str, str], shared: Shared) -> Path:
+def train_stage(
+    profile: Profile, stage: Stage, environment: Mapping[str, str], shared: Shared, share: bool = False
+) -> Path:
     """Run one stage to its end, or go on with it; gives the folder of its result. Does nothing when it is done.
 
-    environment: of its processes; shared: has the cluster to run on. Raises EnvtuneError when it cannot be run, fails, or
+    environment: of its processes; shared: has the cluster to run on; share: see `train`. Raises EnvtuneError when it cannot be run, fails, or
     has collapsed.
     """
     folder = profile.stage_dir(stage.name)
@@ -145,6 +152,9 @@ def train_stage(profile: Profile, stage: Stage, environment: Mapping[str, str], 
     if (folder / "done.json").is_file():
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # a kill may have come in between
         say(f"{stage.name}: done already ({folder / 'model'})")
+        return folder / "model"
+    if share and (other := take_over(profile, stage.name, settings, gate.as_dict())) is not None:
+        say(f"{stage.name}: the same was computed in {other}; taken over from there ({folder / 'model'})")
         return folder / "model"
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "agent_loop.yaml", agent_loop_config(profile))  # JSON is YAML

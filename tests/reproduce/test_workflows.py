@@ -41,8 +41,18 @@ def run(*command: str | Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_there_are_three() -> None:
-    assert [path.stem for path in WORKFLOWS] == ["gpu", "image", "tests"]
+def test_there_are_four() -> None:
+    assert [path.stem for path in WORKFLOWS] == ["gpu", "image", "learning", "tests"]
+
+
+def test_training_is_held_to_the_committed_runs_every_week_and_by_hand() -> None:
+    workflow = load(ROOT / ".github" / "workflows" / "learning.yml")
+    assert set(workflow["on"]) == {"schedule", "workflow_dispatch"}
+    [job] = workflow["jobs"].values()
+    assert any("make test-learning " in step.get("run", "") for step in job["steps"])
+    test = (ROOT / "tests" / "learning" / "test_stage1_learns.py").read_text(encoding="utf-8")
+    [seconds] = re.findall(r"@pytest\.mark\.timeout\((\d+)\)", test)
+    assert int(seconds) < 60 * job["timeout-minutes"], "the test's own limit tells more than a job that is cut off"
 
 
 @each
