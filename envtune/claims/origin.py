@@ -10,14 +10,15 @@ from envtune.bfcl import get_release
 from envtune.curriculum import ARMS
 from envtune.errors import EnvtuneError
 from envtune.figures.curves import RunAt, find_runs
-from envtune.profile import Profile
+from envtune.profile import PROFILES, Profile
 from envtune.run_record import RECORD
 from envtune.run_record.reading import read_object
 
 
 def origin(profile: Profile) -> dict[str, Any]:
-    """{"profile", "release", "model_sha256" (of the weights that the runs start from, None where none is known), "steps" (stage -> how many
-    optimizer steps its finished runs took, each once), "runs"}.
+    """{"profile", "registration" (the file that says what was fixed before the runs, None without one), "release",
+    "model_sha256" (of the weights that the runs start from, None where none is known), "steps" (stage -> how many optimizer
+    steps its finished runs took, each once), "runs"}.
 
     A run: {"run", "arm", "seed", "finished" (its last stage is), "stages" (stage -> {"steps", "taken_from"} of those that are
     done), "commits" (of the stages' ends and of run.json, "+" behind one with changes that were not committed)}.
@@ -37,8 +38,10 @@ def origin(profile: Profile) -> dict[str, Any]:
             f"cannot be compared; move those of the older start out of {profile.run_dir.parent}"
         )
     release = get_release(profile.release)
+    registered = PROFILES / f"{profile.name}.md"
     return {
         "profile": profile.name,
+        "registration": f"{PROFILES.name}/{registered.name}" if registered.is_file() else None,
         "release": {"name": profile.release, "wheel_sha256": release.sha256},
         "model_sha256": next(iter(starts), None),
         "steps": {stage: sorted(found) for stage, found in steps.items()},

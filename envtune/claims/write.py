@@ -89,7 +89,8 @@ def _page(found: Found, whence: Mapping[str, Any]) -> str:
             f"and that of `full`. p (tasks): {TEST}; p (seeds) and the interval: t over the seeds' differences. Decided at p (tasks) "
             f"below {LEVEL} with every seed on that side, and at least {LEAST_SEEDS} seeds. A row without a verdict stands beside its "
             "claim and has no say. Compared are runs whose last stage, for claim 1 whose stage 1, is done. Other empty cells were not "
-            f"measured. What was fixed before the runs: reproduce/{whence['profile']}.md."
+            "measured."
+            + (f" What was fixed before the runs: {whence['registration']}." if whence["registration"] else "")
         ),
         "",
         *_origin(whence),

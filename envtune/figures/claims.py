@@ -54,7 +54,8 @@ def read_claims(folder: Path) -> tuple[dict[str, Any], pd.DataFrame] | None:
 
 def _check(claims: Mapping[str, Any], table: pd.DataFrame) -> None:
     """Raises KeyError or TypeError where something is missing that the figure shows."""
-    str(claims["origin"]["profile"])
+    for name in ("profile", "registration"):
+        claims["origin"][name]
     for claim in claims["claims"]:
         for name in ("claim", "what", "verdict", "counts", "stage", "other"):
             claim[name]
@@ -67,7 +68,7 @@ def claims_figure(claims: Mapping[str, Any], validations: pd.DataFrame) -> tuple
     rows = [counted[start : start + 2] for start in range(0, len(counted), 2)]
     names = [[str(claim["claim"]) for claim in row] for row in rows]
     names = [row if len(row) == 2 else [*row, "."] for row in names]
-    caption = _caption(counted, claims["origin"]["profile"])
+    caption = _caption(counted, claims["origin"])
     figure = new_figure(
         0.55 + _PANEL * len(rows), f"The claims on held-out tasks: profile {claims['origin']['profile']}", caption
     )
@@ -130,12 +131,13 @@ def _seeds(claim: Mapping[str, Any]) -> list[int]:
     return sorted(int(seed) for seed in claim.get("seeds", {}))
 
 
-def _caption(claims: Sequence[Mapping[str, Any]], profile: str) -> str:
+def _caption(claims: Sequence[Mapping[str, Any]], origin: Mapping[str, Any]) -> str:
+    registered = f" The rule was fixed before the runs ({origin['registration']})." if origin["registration"] else ""
     seeds = [f"({claim['claim']}) {', '.join(map(str, _seeds(claim)))}" for claim in claims if _seeds(claim)]
     return (
         "Mean over the held-out tasks. Thin: one seed; thick, with marks: the mean over seeds; band: its "
         f"{100 * INTERVAL:g} % t interval over seeds, from {LEAST_SEEDS} seeds on. Dashed vertical lines: a stage of the arm full begins; "
         "each stage is validated before its first step, so that where two meet there are two measurements of the same weights. "
         "Drawn are the runs that are compared. "
-        f"Seeds: {'; '.join(seeds) or 'none'}. The rule was fixed before the runs (reproduce/{profile}.md)."
+        f"Seeds: {'; '.join(seeds) or 'none'}.{registered}"
     )
