@@ -52,7 +52,7 @@ class MiniModel:
     vocabulary: int = 2048
     positions: int = 4096
     brief_steps: int = 1000
-    steps: int = 700
+    steps: int = 800
     batch: int = 8
     learning_rate: float = 7e-4
     ill_formed: float = 0.3
