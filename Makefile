@@ -127,7 +127,7 @@ ifeq ($(BACKGROUND),1)
 	@echo "$(JOB_NAME) has begun, as process $$(cat '$(JOB).pid'), and does not need this terminal"
 	@echo "  what it says:  tail -f $(JOB).log"
 	@echo "  how far it is: $(HOW_FAR)"
-	@echo "  to stop it:    kill -INT -- -$$(cat '$(JOB).pid')    (this command again, and it goes on)"
+	@echo "  to stop it:    kill -- -$$(cat '$(JOB).pid')    (this command again, and it goes on)"
 else
 reproduce: $(WHOLE_JOB)
 ifeq ($(DRY_RUN),0)

@@ -23,10 +23,12 @@ from tqdm import tqdm
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from envtune.environment import prompt
+from envtune.files import sha256_json
 from envtune.models.checkpoint import WEIGHTS, LlamaShape, write_checkpoint
 from envtune.models.copying import ROPE_THETA, copying_tensors
 from envtune.models.mini_conversations import Doc, mini_conversations
 from envtune.models.tiny import CHATML, SPECIAL, byte_level_tokenizer
+from envtune.models.toy_conversations import Conversation
 from envtune.models.warm_start import Example, encode
 from envtune.tasks import load_tasks
 
@@ -122,10 +124,15 @@ def tool_docs() -> list[dict[str, Any]]:
     return [docs[text] for text in sorted(docs)]
 
 
-def pool(tokenizer: PreTrainedTokenizerBase) -> list[str]:
-    """The words of the conversations: the tokenizer's entries that are two letters or more, in order, without a space before them."""
-    entries = {token.removeprefix("Ġ") for token in tokenizer.get_vocab()}
-    return sorted(entry for entry in entries if len(entry) > 2 and entry.isascii() and entry.isalpha())
+def data_sha256(settings: MiniModel) -> str:
+    """Hex SHA-256 of the first conversations of both kinds, by which a model of other data is known (the words are the tokenizer's)."""
+    words, docs = pool(trained_tokenizer(settings.vocabulary)), tool_docs()
+    return sha256_json([_conversations(words, docs, settings, 0, brief) for brief in (True, False)])
+
+
+def pool(tokenizer: PreTrainedTokenizerBase | Tokenizer) -> list[str]:
+    """The words of the conversations: the tokenizer's entries of three letters or more, in order."""
+    return sorted(entry for entry in tokenizer.get_vocab() if len(entry) > 2 and entry.isascii() and entry.isalpha())
 
 
 def _train(out_dir: Path, settings: MiniModel) -> dict[str, Any]:
@@ -173,21 +180,27 @@ def _batches(
     group = 0
     for steps, brief in ((settings.brief_steps, True), (settings.steps, False)):
         while steps > 0:
-            conversations = mini_conversations(
-                _GROUP,
-                settings.seed * 1_000_003 + group,
-                words,
-                docs=docs,
-                tools=settings.tools,
-                turns=settings.turns,
-                ill_formed=settings.ill_formed,
-                brief=brief,
-            )
+            conversations = _conversations(words, docs, settings, group, brief)
             examples = sorted((encode(tokenizer, one) for one in conversations), key=lambda example: len(example.ids))
             starts = np.random.default_rng(group).permutation(range(0, _GROUP, settings.batch))[:steps]
             for start in starts:
                 yield examples[start : start + settings.batch]
             steps, group = steps - len(starts), group + 1
+
+
+def _conversations(
+    words: Sequence[str], docs: Sequence[Doc], settings: MiniModel, group: int, brief: bool
+) -> list[Conversation]:
+    return mini_conversations(
+        _GROUP,
+        settings.seed * 1_000_003 + group,
+        words,
+        docs=docs,
+        tools=settings.tools,
+        turns=settings.turns,
+        ill_formed=settings.ill_formed,
+        brief=brief,
+    )
 
 
 def batch_loss(model: PreTrainedModel, batch: Sequence[Example]) -> torch.Tensor:

@@ -70,13 +70,14 @@ def _warm_started(target: Path, overrides: Mapping[str, Any]) -> Path:
 
 def _mini(target: Path, overrides: Mapping[str, Any]) -> Path:
     """The small model of envtune/models/mini.py, in `target`."""
-    from envtune.models.mini import MiniModel, write_mini_model
+    from envtune.models.mini import MiniModel, data_sha256, write_mini_model
 
     try:
         settings = MiniModel(**overrides)
     except TypeError as error:
         raise EnvtuneError(f"the profile's mini settings are wrong ({error}); see MiniModel's fields") from error
-    return _built(target, {"mini": asdict(settings)}, lambda folder: {"training": write_mini_model(folder, settings)})
+    wanted = {"mini": {**asdict(settings), "data_sha256": data_sha256(settings)}}
+    return _built(target, wanted, lambda folder: {"training": write_mini_model(folder, settings)})
 
 
 def _built(target: Path, spec: Mapping[str, Any], build: Callable[[Path], Mapping[str, Any]]) -> Path:

@@ -19,7 +19,7 @@ STAND_IN = """\
 #!/bin/sh
 echo "envtune $* NNODES=${NNODES-none}"
 [ "$1" = ablations ] || [ "$1" = train ] || exit 0
-trap 'echo interrupted; exit 1' INT
+trap 'echo interrupted; exit 1' TERM
 while [ ! -e go-on ]; do sleep 0.1; done
 """
 BLOCK = """\
@@ -134,7 +134,7 @@ def test_in_the_background_it_outlives_its_caller_once_at_a_time_and_can_be_stop
     assert again.returncode != 0 and "is running already, as process" in again.stderr
     assert log.read_text().count("envtune train") == 1
 
-    [stop] = re.findall(r"kill -INT -- -\d+", begun.stdout)
+    [stop] = re.findall(r"kill -- -\d+", begun.stdout)
     subprocess.run(["bash", "-c", stop], check=True)
     wait_for(lambda: "interrupted" in log.read_text())
     (tmp_path / "go-on").touch()
