@@ -74,7 +74,7 @@ def draw(axes: Axes, curves: pd.DataFrame, look: Look, label: str | None = None)
 
 def interval_over_seeds(curves: pd.DataFrame) -> pd.DataFrame:
     """Columns mean, low, high by `x`: the mean over runs, and its t interval, NaN with fewer than `LEAST_SEEDS` runs.
-    curves: of one stage, columns run, x, value; only where all of the runs have a value."""
+    curves: of one line, columns run, x, value; only where all of the runs have a value."""
     wide = curves.pivot(index="x", columns="run", values="value").sort_index().dropna()
     runs = wide.shape[1]
     half = stats.t.ppf((1 + INTERVAL) / 2, runs - 1) * wide.sem(axis=1) if runs >= LEAST_SEEDS else float("nan")
@@ -83,16 +83,18 @@ def interval_over_seeds(curves: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw_interval(axes: Axes, curves: pd.DataFrame, look: Look, label: str | None = None) -> None:
-    """Draw one measure of an arm as it is, each stage a line of its own: runs thin, their mean thick, its interval as a band.
-    curves: columns run, stage, x, value. label: for the legend."""
-    for _, stage in curves.groupby("stage", sort=False):
-        for _, run in stage.groupby("run", sort=False):
-            run = run.sort_values("x")
+    """Draw one measure of an arm as it is: runs thin, their mean thick, its interval as a band. A stage that was measured before
+    its first step begins a line, another goes on with the line of the stage before it.
+
+    curves: columns run, step (of the stage), x, value, in order; label: for the legend."""
+    number = curves["step"].eq(0).groupby(curves["run"]).cumsum()
+    for _, line in curves.groupby(number):
+        for _, run in line.groupby("run", sort=False):
             axes.plot(run["x"], run["value"], color=look.color, alpha=0.35, linewidth=0.6, zorder=2)
-        both = interval_over_seeds(stage)
+        both = interval_over_seeds(line)
         axes.plot(
             both.index, both["mean"], color=look.color, linestyle=look.line, marker=look.marker, markersize=3.5, linewidth=1.5,
             label=label, zorder=3,
         )  # fmt: skip
         axes.fill_between(both.index, both["low"], both["high"], color=look.color, alpha=0.15, linewidth=0, zorder=1)
-        label = None  # one entry in the legend for all stages
+        label = None  # one entry in the legend for all lines

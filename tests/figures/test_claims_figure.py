@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,8 +19,8 @@ from envtune.claims import write_claims
 from envtune.errors import EnvtuneError
 from envtune.figures import write_figures
 from envtune.figures.claims import claims_figure, read_claims
-from envtune.figures.lines import interval_over_seeds
-from envtune.figures.style import BLUE, VERMILLION, styled
+from envtune.figures.lines import draw_interval, interval_over_seeds
+from envtune.figures.style import BLUE, VERMILLION, Look, styled
 from envtune.profile import Profile, load_profile
 
 
@@ -82,6 +83,22 @@ def test_the_band_is_the_t_interval_and_is_left_out_of_two_seeds() -> None:
     assert told.loc[0].tolist() == pytest.approx([7 / 3, low, high])
     two = interval_over_seeds(pd.DataFrame(rows[:4]))
     assert two["mean"].tolist() == [1.5, 9.5] and np.isnan(two[["low", "high"]].to_numpy()).all()
+
+
+def test_a_line_goes_on_into_a_stage_that_was_not_measured_before_its_first_step() -> None:
+    steps = {"stage1": (0, 8), "stage2": (4,), "stage3": (0, 4)}
+    before, rows = 0, []
+    for stage, found in steps.items():
+        rows += [
+            {"run": run, "stage": stage, "step": step, "x": before + step, "value": 1.0}
+            for step in found
+            for run in (1, 2, 3)
+        ]
+        before += found[-1]
+    _, axes = plt.subplots()
+    draw_interval(axes, pd.DataFrame(rows).sort_values("run", kind="stable"), Look(BLUE, "o"))
+    assert [list(line.get_xdata()) for line in axes.lines if line.get_linewidth() == 1.5] == [[0, 8, 12], [12, 16]]
+    plt.close()
 
 
 def test_what_was_not_run_and_runs_that_are_not_compared_are_not_drawn(profile: Profile) -> None:
