@@ -117,6 +117,10 @@ def evaluate(
     from envtune.evaluation.suites import SUITES, Choice
 
     names = list(SUITES) if suite == "all" else [name.strip() for name in suite.split(",")]
+    if "bfcl-v3" not in names and (
+        of_bfcl := [name for name in options_given(context) if name in ("release", "split")]
+    ):
+        raise EnvtuneError(f"--{of_bfcl[0]} is only used by bfcl-v3; leave it out, or add that suite")
     own = _suite_options(option or [], names)
     choices = [
         Choice(

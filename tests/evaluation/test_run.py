@@ -197,6 +197,7 @@ def test_the_key_goes_along(profile: Profile, monkeypatch: pytest.MonkeyPatch) -
             "--server is of the vLLM",
         ),
         ("--suite bfcl-v3 --model m --out o --arm full", "--arm is only used without --suite"),
+        ("--suite bfcl-memory --model m --out o --split test", "--split is only used by bfcl-v3"),
         ("--suite bfcl-v3 --model m --out o --strata ,", "--strata is empty"),
         ("--suite bfcl-v3 --model m --out o --user-model u", "go together"),
         (
