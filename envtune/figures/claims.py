@@ -137,7 +137,7 @@ def _caption(claims: Sequence[Mapping[str, Any]], origin: Mapping[str, Any]) -> 
     return (
         "Mean over the held-out tasks. Thin: one seed; thick, with marks: the mean over seeds; band: its "
         f"{100 * INTERVAL:g} % t interval over seeds, from {LEAST_SEEDS} seeds on. Dashed vertical lines: a stage of the arm full begins; "
-        "each stage is validated before its first step, so that where two meet there are two measurements of the same weights. "
+        "a line begins anew where a stage was validated before its first step. "
         "Drawn are the runs that are compared. "
         f"Seeds: {'; '.join(seeds) or 'none'}.{registered}"
     )
