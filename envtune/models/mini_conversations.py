@@ -24,6 +24,7 @@ _KINDS = ("string", "string", "string", "integer", "float", "boolean", "array")
 _NEEDS_TOOL = "Call."
 _FULFILLED = "Done."
 _RESULT_WORDS = 6
+_WORD = re.compile(r"[A-Za-z]+")
 
 Doc = Mapping[str, Any]
 
@@ -52,9 +53,9 @@ def mini_conversations(
     """`count` conversations of up to `turns` requests with up to `tools` tools on offer; equal arguments give equal ones.
 
     words: what names and texts are made of; docs: of real tools, which every other conversation offers in place of made-up ones;
-    ill_formed: probability that a reply is spoilt. Every other spoilt reply ends
-    its conversation, after the others comes the environment's complaint. brief: the system message has the tools' docs alone, made-up
-    ones, and the one reply, which is well-formed, calls up to three of them.
+    ill_formed: probability that a reply is spoilt. Every other spoilt reply ends its conversation, after the others comes the
+    environment's complaint. brief: the system message has the tools' docs alone, made-up ones, and the one reply, which is
+    well-formed, calls up to three of them.
     """
     rng = random.Random(seed)
     return [_conversation(rng, words, docs, tools, turns, ill_formed, brief) for _ in range(count)]
@@ -130,7 +131,6 @@ def _filler(rng: random.Random, words: Sequence[str]) -> str:
     return letters + "".join(rng.choices(words, k=rng.choice((1, 1, 2)))) + rng.choice(("", "", "", "", ",", ".", "'s"))
 
 
-_WORD = re.compile(r"[A-Za-z]+")
 _END: dict[str, str] = {}  # what comes after it is left out
 
 
