@@ -66,16 +66,28 @@ def read_progress(profiles: Sequence[Profile]) -> list[RunProgress]:
 
 
 def time_left(run: RunProgress, runs: Sequence[RunProgress]) -> float | None:
-    """Seconds that `run` still takes, about; None where a stage's length or speed is not known. runs: to estimate by."""
+    """Seconds that `run` still takes, about; None where a stage's length or speed is not known. runs: to estimate by, in the order
+    that they are run in: a stage that an earlier one computes as well is taken over from it."""
     left = 0.0
-    for stage in run.stages:
-        if stage.done:
+    for number, stage in enumerate(run.stages, start=1):
+        if stage.done or (not stage.begun and _is_computed_before(run, number, runs)):
             continue
         seconds = stage.seconds or _typical(runs, stage.name) or _typical([run]) or _typical(runs)
         if stage.planned is None or seconds is None:
             return None
         left += max(0, stage.planned - stage.step) * seconds
     return left
+
+
+def _is_computed_before(run: RunProgress, number: int, runs: Sequence[RunProgress]) -> bool:
+    """Whether the first `number` stages are those of a run before this one, with the same seed."""
+    for other in runs:
+        if other.profile.run_dir == run.profile.run_dir:
+            return False
+        same = other.profile.curriculum[:number] == run.profile.curriculum[:number]
+        if same and other.profile.seed == run.profile.seed and other.state not in ("collapsed", "failed"):
+            return True
+    return False
 
 
 def show_progress(name: str, console: Console, *, arm: str | None = None, seed: int | None = None) -> None:

@@ -1,4 +1,5 @@
-"""What all tests share: `from helpers...` finds tests/helpers, and fixtures for the tasks of both releases and for a browser."""
+"""What all tests share: `from helpers...` finds tests/helpers, no deadlines, and fixtures for the tasks of both releases
+and for a browser."""
 
 from __future__ import annotations
 
@@ -10,10 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from envtune.tasks import Task, load_tasks
 
 sys.path.insert(0, str(Path(__file__).parent))
+settings.register_profile("kit", deadline=None)  # a busy machine is no failure
+settings.load_profile("kit")
 
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 

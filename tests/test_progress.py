@@ -61,11 +61,22 @@ def test_steps_speed_and_time_left(runs: Path) -> None:
     [one] = read_progress([profile])
     assert one.state == "stopped"
     stage = one.current
-    assert stage is not None and (stage.name, stage.step, stage.planned, stage.seconds) == ("stage2", 5, 16, 11)
-    assert time_left(one, [one]) == pytest.approx((11 + 2 * 16) * 11)
+    assert stage is not None and (stage.name, stage.step, stage.planned, stage.seconds) == ("stage2", 5, 8, 11)
+    assert time_left(one, [one]) == pytest.approx((3 + 2 * 8) * 11)
     [other] = read_progress([run(seed=2)])
-    assert time_left(other, [other]) is None and time_left(other, [one, other]) == pytest.approx(4 * 16 * 11)
-    assert "stage2: 5/16" in said()
+    assert time_left(other, [other]) is None and time_left(other, [one, other]) == pytest.approx((16 + 3 * 8) * 11)
+    assert "stage2: 5/8" in said()
+
+
+def test_time_left_leaves_out_what_will_be_taken_over(runs: Path) -> None:
+    begin(run(), "stage1", 4, seconds=10)
+    full, binary, single = found = read_progress([run(), run("binary-reward"), run("single-stage")])
+    assert time_left(full, found) == pytest.approx((12 + 3 * 8) * 10.5)
+    assert time_left(binary, found) == pytest.approx(3 * 8 * 10.5)
+    assert time_left(single, found) == pytest.approx(40 * 10.5)
+    assert time_left(binary, [binary, full]) == pytest.approx((16 + 3 * 8) * 10.5)
+    [other] = read_progress([run("binary-reward", seed=2)])
+    assert time_left(other, [*found, other]) == pytest.approx((16 + 3 * 8) * 10.5)
 
 
 def test_a_run_is_running_while_its_process_lives(runs: Path) -> None:
