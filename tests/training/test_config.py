@@ -130,7 +130,7 @@ def test_what_verl_refuses_is_one_sentence(profile: Profile) -> None:
 
 
 def test_too_few_tasks_for_a_batch(profile: Profile) -> None:
-    wrong = dataclasses.replace(profile, verl={**profile.verl, "trainer.total_training_steps": None})
+    wrong = dataclasses.replace(profile, verl={**profile.verl, "trainer.total_training_steps": None}, stages={})
     with pytest.raises(EnvtuneError, match="do not fill one batch"):
         compose(wrong, CURRICULUM[0], "some/model", 1)
 
