@@ -126,6 +126,12 @@ class Profile:
         )
 
     @property
+    def registration(self) -> Path | None:
+        """The file that says what was fixed before the profile's runs; None for a profile without claims."""
+        path = PROFILES / f"{self.name}.md"
+        return path if path.is_file() else None
+
+    @property
     def data_dir(self) -> Path:
         """Folder of the rows that verl reads."""
         return self.run_dir / "data"

@@ -38,10 +38,10 @@ def origin(profile: Profile) -> dict[str, Any]:
             f"cannot be compared; move those of the older start out of {profile.run_dir.parent}"
         )
     release = get_release(profile.release)
-    registered = PROFILES / f"{profile.name}.md"
+    registered = profile.registration
     return {
         "profile": profile.name,
-        "registration": f"{PROFILES.name}/{registered.name}" if registered.is_file() else None,
+        "registration": f"{PROFILES.name}/{registered.name}" if registered is not None else None,
         "release": {"name": profile.release, "wheel_sha256": release.sha256},
         "model_sha256": next(iter(starts), None),
         "steps": {stage: sorted(found) for stage, found in steps.items()},

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from envtune.errors import EnvtuneError
 from envtune.evaluation.checkpoints import checkpoint_names
 from envtune.experiment import Experiment
-from envtune.profile import PROFILES, ROOT, Profile
+from envtune.profile import ROOT, Profile
 from envtune.report.examples import Comparison, compare
 from envtune.run_record import RECORD, read_run_record
 from envtune.tables.collect import Run, read_runs
@@ -71,7 +71,7 @@ def collect(profile: Profile) -> Collected:
     if not tables and (experiment is None or experiment.evaluate):
         missing["tables"] = f"No tables in {_short(profile.results_dir)}; `make tables {make}` writes them."
     drawn = sorted((profile.results_dir / "figures").glob("*.svg"))
-    claims_file, registered = profile.results_dir / f"{_CLAIMS}.md", PROFILES / f"{profile.name}.md"
+    claims_file = profile.results_dir / f"{_CLAIMS}.md"
     claims = claims_file.read_text(encoding="utf-8") if claims_file.is_file() else None
     of_claims = next((path for path in drawn if path.stem == _CLAIMS), None) if claims is not None else None
     figures = tuple(path for path in drawn if path.stem != _CLAIMS)
@@ -102,7 +102,7 @@ def collect(profile: Profile) -> Collected:
         missing=missing,
         claims=claims,
         claims_figure=of_claims,
-        registration=registered if registered.is_file() else None,
+        registration=profile.registration,
     )
 
 
